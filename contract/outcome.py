@@ -1,0 +1,107 @@
+"""How one run of the job's program ended: its exit code and its last words.
+
+Goes in: an error or nothing. Comes out: `ExitCode` for the process, `Outcome` as JSON of at most
+2 KiB for the termination message, read back by the dispatcher. Codes 64 to 78 follow sysexits.h
+where it has a fitting one, and stay clear of the shell's and the kernel's own (126 to 165).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import IntEnum
+
+MESSAGE_LIMIT = 2048
+"""Bytes of a termination message. Kubernetes cuts at 4096; half of it leaves room for a wrapper."""
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `python -m job_image`; users script against them, so they never change."""
+
+    DONE = 0
+    BAD_INPUT = 64
+    AUTH_EXPIRED = 65
+    NOT_ENTITLED = 66
+    BLOCKED = 67
+    BUG = 70
+    VOLUME_FULL = 73
+    TEMPORARY = 75
+    NOT_DELIVERED = 76
+    STOPPED = 143
+
+
+CATEGORIES: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.BAD_INPUT: "bad_input",
+    ExitCode.AUTH_EXPIRED: "auth_expired",
+    ExitCode.NOT_ENTITLED: "not_entitled",
+    ExitCode.BLOCKED: "blocked_by_platform",
+    ExitCode.BUG: "bug",
+    ExitCode.VOLUME_FULL: "volume_full",
+    ExitCode.TEMPORARY: "temporary",
+    ExitCode.NOT_DELIVERED: "webhook_not_delivered",
+    ExitCode.STOPPED: "stopped",
+}
+"""The word for each exit code in logs, annotations and the failure event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The last words of a run.
+
+    `category` is a word of `CATEGORIES` (or one of the dispatcher's own for runs that died
+    without a word); `summary` says what happened, where; `advice` what to do about it;
+    `exit` the exit code if known; `step` the step that failed; `retry_after` seconds that the
+    other side asked to wait.
+    """
+
+    category: str
+    summary: str
+    advice: str = ""
+    exit: int | None = None
+    step: str = ""
+    retry_after: float | None = None
+
+    def dump(self, limit: int = MESSAGE_LIMIT) -> str:
+        """Return compact JSON of at most `limit` bytes; long texts are cut."""
+        for cut in (None, 1000, 400, 100):
+            short = replace(self, summary=_cut(self.summary, cut), advice=_cut(self.advice, cut))
+            text = json.dumps(asdict(short), ensure_ascii=False, separators=(",", ":"))
+            if len(text.encode("utf-8", "replace")) <= limit:
+                return text
+        return json.dumps({"category": self.category[:100], "summary": "", "exit": self.exit})
+
+    @classmethod
+    def parse(cls, text: str) -> Outcome | None:
+        """Read what `dump` wrote; None when the text is anything else (a crash prints anything)."""
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(data, dict) or not isinstance(data.get("category"), str):
+            return None
+        return cls(
+            category=data["category"],
+            summary=_text(data.get("summary")),
+            advice=_text(data.get("advice")),
+            exit=_whole(data.get("exit")),
+            step=_text(data.get("step")),
+            retry_after=_seconds(data.get("retry_after")),
+        )
+
+
+def _cut(text: str, limit: int | None) -> str:
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(value: object) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number else None  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""The task's own folder: where things lie in it, durable writes, and the lock of its one writer.
+
+Everything a step leaves behind goes through `write_durably`: either the whole new content is
+there after a power cut, or the whole old one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import names
+from contract.errors import Temporary, VolumeFull
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """`root` is the volume; the course folder lies in it beside `.state/`."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """The folder of the program's own files; never uploaded."""
+        return self.root / names.STATE_DIR
+
+    def state_file(self, name: str) -> Path:
+        """Path of one of the program's own files."""
+        return self.state / name
+
+    def prepare(self) -> None:
+        """Make the folders. Raise `VolumeFull` or `Temporary` when the volume refuses."""
+        with refusals(self.root):
+            self.state.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Translate the file system's refusals: no space is `VolumeFull`, all else `Temporary`."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise VolumeFull(
+                f"The volume is full: writing {path.name} failed ({os.strerror(exc.errno)}).",
+                advice="Order it again with a larger volumeSize.",
+            ) from exc
+        raise Temporary(f"The volume refused {path.name}: {exc.strerror or exc}.") from exc
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` so that no crash leaves half of it."""
+    with refusals(path):
+        scratch = path.with_name(path.name + ".new")
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(sandbox: Sandbox, owner: str) -> Iterator[None]:
+    """Hold the volume's lock while inside. Raise `Temporary` when another process holds it.
+
+    Kubernetes may start the same pod twice; the lock dies with its process, so it needs no
+    clean-up. `owner` is written into the file for whoever looks.
+    """
+    path = sandbox.state_file(names.LOCK_FILE)
+    with refusals(path):
+        file = path.open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise Temporary(
+                "Another process is working on this volume; this one leaves it alone.",
+                advice="Nothing to do: the other one finishes the task.",
+            ) from exc
+        with refusals(path):
+            file.truncate(0)
+            file.write(owner + "\n")
+            file.flush()
+        yield
