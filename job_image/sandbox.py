@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract import names
-from contract.errors import Temporary, VolumeFull
+from contract.errors import Stopped, Temporary, VolumeFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,11 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(sandbox: Sandbox, owner: str) -> Iterator[None]:
-    """Hold the volume's lock while inside. Raise `Temporary` when another process holds it.
+    """Hold the volume's lock while inside. Raise `Stopped` when another process holds it.
 
     Kubernetes may start the same pod twice; the lock dies with its process, so it needs no
-    clean-up. `owner` is written into the file for whoever looks.
+    clean-up. The second one ends as if told to stop: any failure code would end the Job and with
+    it the first one. `owner` is written into the file for whoever looks.
     """
     path = sandbox.state_file(names.LOCK_FILE)
     with refusals(path):
@@ -88,7 +89,7 @@ def locked(sandbox: Sandbox, owner: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise Temporary(
+            raise Stopped(
                 "Another process is working on this volume; this one leaves it alone.",
                 advice="Nothing to do: the other one finishes the task.",
             ) from exc
