@@ -117,6 +117,19 @@ class Reader:
         self.fault(name, 'a duration such as "20s", "10min", "6h" or "7d"')
         return default
 
+    def schedule(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        """Return durations in seconds, given as "5min,30min,2h"; "none" is an empty schedule."""
+        value = self.text(name)
+        if not value:
+            return default
+        if value.lower() == "none":
+            return ()
+        matches = [_DURATION.fullmatch(part.strip()) for part in value.split(",")]
+        if all(matches):
+            return tuple(float(m[1]) * _UNITS[(m[2] or "s").lower()] for m in matches if m)
+        self.fault(name, 'durations such as "5min,30min,2h", or "none"')
+        return default
+
     def flag(self, name: str, default: bool = False) -> bool:
         """Return a truth value."""
         value = self.text(name).lower()

@@ -35,6 +35,8 @@ class CourseRunnerError(Exception):
         super().__init__(summary)
         self.summary = summary
         self.advice = advice
+        self.told = False
+        """Whether the row and the webhook already know; set by whoever told them."""
 
     def outcome(self, step: str = "") -> Outcome:
         """Return the last words of a run that ends with this error in `step`."""
@@ -44,6 +46,7 @@ class CourseRunnerError(Exception):
             advice=self.advice,
             exit=int(self.code),
             step=step,
+            told=self.told,
         )
 
 

@@ -52,7 +52,7 @@ class Outcome:
     `category` is a word of `CATEGORIES` (or one of the dispatcher's own for runs that died
     without a word); `summary` says what happened, where; `advice` what to do about it;
     `exit` the exit code if known; `step` the step that failed; `retry_after` seconds that the
-    other side asked to wait.
+    other side asked to wait; `told` whether the run itself set the row and sent the event.
     """
 
     category: str
@@ -61,6 +61,7 @@ class Outcome:
     exit: int | None = None
     step: str = ""
     retry_after: float | None = None
+    told: bool = False
 
     def dump(self, limit: int = MESSAGE_LIMIT) -> str:
         """Return compact JSON of at most `limit` bytes; long texts are cut."""
@@ -87,6 +88,7 @@ class Outcome:
             exit=_whole(data.get("exit")),
             step=_text(data.get("step")),
             retry_after=_seconds(data.get("retry_after")),
+            told=data.get("told") is True,
         )
 
 

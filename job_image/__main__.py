@@ -79,6 +79,7 @@ def _work(context: Context, marks: checkpoint.Checkpoint) -> None:
     except Permanent as exc:
         try:
             report.tell(context, marks, exc.outcome())
+            exc.told = True
         except CourseRunnerError as second:
             context.log.event("ERROR", "The failure could not be passed on: %s", second.summary)
         raise

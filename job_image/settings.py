@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -208,7 +207,7 @@ def _webhook(reader: Reader) -> WebhookSettings:
         header=reader.text("WEBHOOK_SIGNATURE_HEADER", "X-Signature"),
         failure_events=reader.flag("WEBHOOK_FAILURE_EVENTS"),
         timeout=reader.seconds("WEBHOOK_TIMEOUT", 20),
-        schedule=_schedule(reader, "WEBHOOK_TRIES", SHORT_SCHEDULE),
+        schedule=reader.schedule("WEBHOOK_TRIES", SHORT_SCHEDULE),
     )
 
 
@@ -236,17 +235,3 @@ def _word(reader: Reader, name: str, default: str) -> str:
     """A state's word; `-` means that this state is not written."""
     value = reader.text(name, default)
     return "" if value == "-" else value
-
-
-def _schedule(reader: Reader, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-    text = reader.text(name)
-    if not text:
-        return default
-    try:
-        times = tuple(float(part) for part in text.split(","))
-        if all(math.isfinite(t) and t >= 0 for t in times):
-            return times
-    except ValueError:
-        pass
-    reader.fault(name, 'seconds before each try, such as "0,2,10"')
-    return default

@@ -1,0 +1,96 @@
+"""Whether an order is run, and what to do with it otherwise. Pure.
+
+Goes in: the order, what the executor holds under its name, what the board remembers. Comes out:
+a `Decision`. The same order twice is one order: everything here errs towards not running twice,
+and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from contract.task import Task
+from dispatcher.executors import Holding
+from dispatcher.record import Record, Stand, stand
+
+
+class Do(StrEnum):
+    """What to do with an order."""
+
+    ACCEPT = "accept"
+    """Make its volume (or use the one it has) and start a run."""
+    DROP = "drop"
+    """Settle it without a run: it is a repeat."""
+    RESUME = "resume"
+    """Forced, and its failed volume is kept: go on there."""
+    RENEW = "renew"
+    """Forced, and its finished volume is still there: remove that first, then accept."""
+    WAIT = "wait"
+    """Look again later: what it had is still going away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and why in words that go behind "Task 999 "."""
+
+    do: Do
+    why: str = ""
+
+
+def decide(
+    task: Task, holding: Holding | None, record: Record | None, memory: Mapping[str, str]
+) -> Decision:
+    """Return what to do with `task`. `memory` is the task's hash; empty when nothing is known."""
+    if holding is None or (holding.volume is None and holding.run is None):
+        return _unknown(task, memory)
+    where = stand(holding, record)
+    if where is Stand.STRAY:
+        return Decision(Do.WAIT, "waits: what it left before is still going away.")
+    if where is Stand.START:
+        return Decision(Do.ACCEPT)
+    if where is Stand.DONE:
+        return _finished(task)
+    if where is Stand.FAILED:
+        return _failed(task, record)
+    return Decision(Do.DROP, f"is not run twice: it is {where.value} already.")
+
+
+def free_slots(max_active: int, stands: Iterable[Stand]) -> int:
+    """Return how many runs may be started, derived from what is alive at this very look."""
+    return max(0, max_active - sum(1 for where in stands if where is Stand.ACTIVE))
+
+
+def _unknown(task: Task, memory: Mapping[str, str]) -> Decision:
+    if memory.get("status") == Stand.DONE.value and not task.force:
+        when = _when(memory.get("updated", ""))
+        return Decision(
+            Do.DROP, f'was completed{when}; push it with "force": true to run it again.'
+        )
+    return Decision(Do.ACCEPT)
+
+
+def _finished(task: Task) -> Decision:
+    if task.force:
+        return Decision(Do.RENEW, "is forced; its finished volume goes first.")
+    return Decision(Do.DROP, 'is completed; push it with "force": true to run it again.')
+
+
+def _failed(task: Task, record: Record | None) -> Decision:
+    if task.force:
+        return Decision(Do.RESUME, "is forced; it goes on where it failed.")
+    why = record.outcome.summary if record and record.outcome else ""
+    return Decision(
+        Do.DROP,
+        f"has failed and its files are kept ({why}). Mend that, then `course-runner retry "
+        f'{task.key}`, or push it with "force": true.',
+    )
+
+
+def _when(updated: str) -> str:
+    try:
+        return datetime.fromtimestamp(float(updated), UTC).strftime(" on %Y-%m-%d at %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return ""

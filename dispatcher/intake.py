@@ -1,0 +1,151 @@
+"""From the queue to a run: claim, read, admit, submit, settle.
+
+    LMOVE queue -> claimed | parse | admission | volume | run | LREM claimed
+
+Nothing is claimed without a free slot, so the backlog stays visible in the queue. The item leaves
+the claimed list only when its run exists; a crash anywhere before that repeats the whole line,
+which the deterministic names make harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contract import names
+from contract.errors import BadMessage
+from contract.handoff import Assignment
+from contract.log import Log
+from contract.task import Task
+from dispatcher.admission import Do, decide
+from dispatcher.crew import Crew
+from dispatcher.executors import Busy, Executor, Holding, Refused
+from dispatcher.record import Record, Stand, read
+from dispatcher.store import Store
+
+BATCH = 64
+"""Orders claimed at once: enough to keep every thread of the crew busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A claimed message with all that admission looked at."""
+
+    task: Task
+    raw: bytes
+    holding: Holding | None
+    record: Record | None
+
+
+class Intake:
+    """Feeds the executor from one queue. Called from one thread; submits from several."""
+
+    def __init__(self, store: Store, executor: Executor, crew: Crew, log: Log) -> None:
+        self._store = store
+        self._executor = executor
+        self._crew = crew
+        self._log = log
+        self.has_claimed = False
+        """Whether orders are claimed that had to be left for a later turn."""
+
+    def take(self, slots: int) -> int:
+        """Handle claimed orders and claim new ones, at most `slots`; return how many went well."""
+        claimed = self._store.claimed()
+        wanted = min(slots - len(claimed), BATCH)
+        if wanted > 0 and self._store.claim(wanted):
+            claimed = self._store.claimed()
+        handled = self._crew.each(dict.fromkeys(claimed[:slots]), _label, self._handle)
+        self.has_claimed = len(claimed) > handled
+        return handled
+
+    def _handle(self, raw: bytes) -> None:
+        """Handle one claimed message. It stays claimed on any error but the final ones."""
+        try:
+            self._admit(Task.parse(raw), raw)
+        except BadMessage as exc:
+            self._bury(exc)
+        except Refused as exc:
+            self._bury(BadMessage(exc.summary, raw, advice=exc.advice))
+
+    def _admit(self, task: Task, raw: bytes) -> None:
+        holding = self._executor.holdings().get(names.object_name(task.key))
+        record = read(holding.volume) if holding and holding.volume else None
+        decision = decide(task, holding, record, self._memory(task, holding))
+        if decision.why:
+            self._log.event("QUEUE", "Task %s %s", task.key, decision.why)
+        _ACTIONS[decision.do](self, Order(task, raw, holding, record))
+
+    def _memory(self, task: Task, holding: Holding | None) -> Mapping[str, str]:
+        """Ask the board only when no object can tell: the common case costs one round trip."""
+        return {} if holding is not None else self._store.show(task.key)
+
+    def _accept(self, order: Order) -> None:
+        task = order.task
+        self._executor.ensure_volume(task)
+        attempt = order.record.attempt if order.record else 1
+        began = self._executor.start_run(Assignment(task, attempt))
+        self._store.write(task.key, _running(task, attempt))
+        self._store.settle(order.raw)
+        say = "is handed over: run %d." if began else "was handed over already: run %d."
+        self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
+
+    def _drop(self, order: Order) -> None:
+        self._store.settle(order.raw)
+
+    def _resume(self, order: Order) -> None:
+        self._executor.mark(names.object_name(order.task.key), again(order.record))
+        self._store.settle(order.raw)
+
+    def _renew(self, order: Order) -> None:
+        """Remove what the finished task left, run first; the order stays claimed meanwhile."""
+        holding = order.holding
+        if holding and holding.run:
+            self._executor.remove_run(holding.name, holding.run.id)
+        elif holding and holding.volume:
+            self._executor.remove_volume(holding.name, holding.volume.id)
+        self._wait(order)
+
+    def _wait(self, order: Order) -> None:
+        raise Busy(f"Task {order.task.key} waits until what it left before is gone.")
+
+    def _bury(self, error: BadMessage) -> None:
+        self._store.bury(error)
+        self._log.event(
+            "ERROR", "A message goes to the dead list: %s %s", error.summary, error.advice
+        )
+
+
+def _label(raw: bytes) -> str:
+    """A claimed message's name while it rests: the message itself, shortened for the log."""
+    return raw[:120].decode("utf-8", "replace")
+
+
+def again(record: Record | None) -> dict[str, str | None]:
+    """Return the marks that make a failed or waiting task start anew with full budgets."""
+    attempt = record.attempt if record else 1
+    return {
+        names.ATTEMPT: str(attempt + 1),
+        names.OUTCOME: None,
+        names.RETRY_AT: None,
+        names.EXPIRES_AT: None,
+        names.FAILURES: None,
+    }
+
+
+def _running(task: Task, attempt: int) -> dict[str, str]:
+    return {
+        "status": Stand.ACTIVE.value,
+        "attempt": str(attempt),
+        "message": "",
+        "email": task.email or "",
+        "course": task.course_url,
+    }
+
+
+_ACTIONS = {
+    Do.ACCEPT: Intake._accept,
+    Do.DROP: Intake._drop,
+    Do.RESUME: Intake._resume,
+    Do.RENEW: Intake._renew,
+    Do.WAIT: Intake._wait,
+}

@@ -1,0 +1,152 @@
+"""The dispatcher's turn, in one place.
+
+    asks -> verdicts -> retries and closing runs -> intake -> removal -> wait
+
+One thread takes the turns; a few more carry out what a turn decides. Everything is derived from
+live objects and lists at each turn, so that a restart, or a second dispatcher, changes nothing.
+Slots go to runs that are due before new orders are claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from contract.errors import Retryable
+from contract.log import Log
+from dispatcher.admission import free_slots
+from dispatcher.asks import Asks
+from dispatcher.crew import Crew
+from dispatcher.executors import Executor
+from dispatcher.intake import Intake
+from dispatcher.reaper import Reaper
+from dispatcher.settings import Limits
+from dispatcher.store import BLOCK, Store
+from dispatcher.supervisor import Supervisor
+from dispatcher.views import View, Views
+
+BEAT_EVERY = 10.0
+"""Seconds between heartbeats: six chances before others adopt what is claimed here."""
+
+ADOPT_EVERY = 20.0
+"""Seconds between looks for dead dispatchers: with the heartbeat's 60 s, at most 80 s in all."""
+
+REAP_EVERY = 5.0
+"""Seconds between looks at what may be removed."""
+
+BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds of rest after the first, second, … turn in a row that failed."""
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What readiness asks: when the last whole turn ended, and what ails, if anything."""
+
+    last: float = 0.0
+    trouble: str = "The first turn is not over yet."
+
+
+class Loop:
+    """Takes turns until told to stop."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        limits: Limits,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._limits = limits
+        self._log = log
+        self._crew = Crew(log, clock)
+        self._views = Views()
+        self._asks = Asks(store, executor, log, clock)
+        self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
+        self._intake = Intake(store, executor, self._crew, log)
+        self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
+        self._stop = threading.Event()
+        self._due: dict[str, float] = {}
+        self.pulse = Pulse()
+
+    def stop(self) -> None:
+        """Ask the loop to end after its turn (safe in a signal handler)."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Take turns until told to stop. Runs go on; nothing claimed is lost."""
+        failed = 0
+        while not self._stop.is_set():
+            try:
+                self.turn()
+                failed = 0
+                self.pulse.last, self.pulse.trouble = time.monotonic(), ""
+            except Retryable as exc:
+                self._rest(exc, failed)
+                failed += 1
+        self._crew.close()
+
+    def turn(self) -> None:
+        """Take one turn, then wait for a new order or a change, about a second at most."""
+        self._keep_alive()
+        self._asks.answer()
+        views = self._look()
+        if self._supervisor.give_verdicts(views):
+            views = self._look()
+        if self._supervisor.start_due(views, self._slots(views)):
+            views = self._look()
+        slots = self._slots(views)
+        began = self._intake.take(slots) if slots else 0
+        if self._is_time("reap", REAP_EVERY):
+            self._reaper.reap(self._look())
+        if not began:
+            self._wait(slots)
+
+    def _wait(self, slots: int) -> None:
+        """Wait where the next thing comes from: the queue while a slot is free, else a run."""
+        if slots and not self._intake.has_claimed:
+            self._store.claim_or_wait(BLOCK)
+        else:
+            self._executor.wait(BLOCK)
+
+    def _keep_alive(self) -> None:
+        if self._is_time("beat", BEAT_EVERY):
+            self._store.beat()
+        if self._is_time("adopt", ADOPT_EVERY):
+            count = self._store.adopt_orphans()
+            if count:
+                message = "%d orders that a dead dispatcher had claimed are back in the queue."
+                self._log.event("RESUME", message, count)
+
+    def _look(self) -> Sequence[View]:
+        return self._views.look(self._executor.holdings())
+
+    def _slots(self, views: Sequence[View]) -> int:
+        return free_slots(self._limits.max_active, (view.stand for view in views))
+
+    def _is_time(self, what: str, every: float) -> bool:
+        now = time.monotonic()
+        if self._due.get(what, 0.0) > now:
+            return False
+        self._due[what] = now + every
+        return True
+
+    def _rest(self, error: Retryable, failed: int) -> None:
+        """Say the trouble once, not at every turn, and rest longer each time."""
+        if self.pulse.trouble != error.summary:
+            self._log.event("ERROR", "%s Nothing is lost; trying again.", error.summary)
+        self.pulse.trouble = error.summary
+        self._due.clear()
+        self._stop.wait(error.retry_after or BACK_OFF[min(failed, len(BACK_OFF) - 1)])
+
+
+def warn_about(limits: Limits, log: Log) -> None:
+    """Say at start what an operator may not have meant."""
+    if limits.keep_completed < limits.min_age:
+        message = "KEEP_COMPLETED is below REAP_MIN_AGE; volumes are kept %g s all the same."
+        log.event("CHECK", message, limits.min_age, level=logging.WARNING)

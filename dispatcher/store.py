@@ -1,0 +1,267 @@
+"""The one door to Redis: the queue, the board of task states, and what operators ask for.
+
+Foreign errors become `StoreUnavailable` here. The client never retries by itself: a retried LMOVE
+whose first answer was lost moves two items and tells of one. So the claimed list, not an answer,
+is the truth, and `claimed()` is read again at every turn.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from contract import names
+from contract.env import Secret
+from contract.errors import BadMessage, Retryable
+
+BLOCK = 1.0
+"""Seconds that one blocking read lasts; well below `SOCKET`, or the client would give up first."""
+
+SOCKET = 10.0
+"""Seconds before an answer counts as lost."""
+
+HEARTBEAT = 60
+"""Seconds after which a silent dispatcher's claimed list goes back to the queue."""
+
+CHUNK = 1000
+"""Items read at once where a whole list is walked."""
+
+
+class StoreUnavailable(Retryable):
+    """Redis cannot be asked right now, or refuses."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise StoreUnavailable(f"Redis cannot be used: {exc}") from exc
+
+
+def connect(url: Secret) -> redis.Redis:
+    """Return a client that does not retry. It connects at its first call."""
+    return redis.Redis.from_url(
+        url.reveal(),
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=SOCKET,
+        socket_connect_timeout=SOCKET,
+    )
+
+
+class Store:
+    """All that is kept in Redis for one queue. Thread-safe, as the client is."""
+
+    def __init__(self, client: redis.Redis, queue: str, identity: str) -> None:
+        self._redis: Any = client  # redis-py types every answer as maybe awaitable
+        self._queue = queue
+        self._identity = identity
+        self._claimed = names.claimed_list(queue, identity)
+        self._asks = f"{queue}:asks"
+
+    # --- the queue --------------------------------------------------------------------------------
+    def push(self, raw: bytes) -> int:
+        """Push an order as a backend does; return how many are waiting now."""
+        with _translated():
+            return cast(int, self._redis.lpush(self._queue, raw))
+
+    def claim(self, count: int) -> int:
+        """Move up to `count` of the oldest orders to the claimed list; return how many moved."""
+        with _translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for _ in range(count):
+                pipe.lmove(self._queue, self._claimed, "RIGHT", "LEFT")
+            return sum(1 for item in pipe.execute() if item is not None)
+
+    def claim_or_wait(self, seconds: float = BLOCK) -> bool:
+        """Wait for one order and claim it; false when none came."""
+        with _translated():
+            moved = self._redis.blmove(self._queue, self._claimed, seconds, "RIGHT", "LEFT")
+            return moved is not None
+
+    def claimed(self) -> list[bytes]:
+        """Return what this dispatcher has claimed and not settled, oldest first."""
+        with _translated():
+            return list(reversed(self._redis.lrange(self._claimed, 0, -1)))
+
+    def settle(self, raw: bytes) -> None:
+        """Let go of a claimed order: its run is somebody else's care now."""
+        with _translated():
+            self._redis.lrem(self._claimed, -1, raw)
+
+    def bury(self, error: BadMessage) -> None:
+        """Move a claimed message that is no order to the dead list, with its reason and bytes."""
+        with _translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.lpush(names.dead_list(self._queue), dead_letter(error))
+            pipe.lrem(self._claimed, -1, error.raw)
+            pipe.execute()
+
+    def waiting(self) -> int:
+        """Return how many orders wait in the queue."""
+        with _translated():
+            return cast(int, self._redis.llen(self._queue))
+
+    def walk(self) -> Iterator[bytes]:
+        """Yield every message in the queue and in all claimed lists, newest first.
+
+        The lists may change while they are walked. An order can then be seen twice, never be
+        missed: it moves from the queue to a claimed list, and those are walked last.
+        """
+        with _translated():
+            yield from self._items(self._queue)
+            for member in self._redis.smembers(names.dispatchers_set(self._queue)):
+                yield from self._items(names.claimed_list(self._queue, member.decode()))
+            yield from self._items(self._claimed)
+
+    def withdraw(self, raw: bytes) -> bool:
+        """Take one message out of the queue; false when it is not there any more."""
+        with _translated():
+            return bool(self._redis.lrem(self._queue, -1, raw))
+
+    def dead(self) -> list[dict[str, Any]]:
+        """Return the dead letters, newest first."""
+        with _translated():
+            items = self._redis.lrange(names.dead_list(self._queue), 0, -1)
+        return [json.loads(item) for item in items]
+
+    def _items(self, key: str) -> Iterator[bytes]:
+        start = 0
+        while True:
+            chunk = self._redis.lrange(key, start, start + CHUNK - 1)
+            yield from chunk
+            if len(chunk) < CHUNK:
+                return
+            start += CHUNK
+
+    # --- dispatchers ------------------------------------------------------------------------------
+    def beat(self) -> None:
+        """Say that this dispatcher is alive."""
+        with _translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.sadd(names.dispatchers_set(self._queue), self._identity)
+            pipe.set(names.heartbeat_key(self._queue, self._identity), "1", ex=HEARTBEAT)
+            pipe.execute()
+
+    def leave(self) -> None:
+        """Say that this dispatcher stops; others may adopt at once what it has claimed."""
+        with _translated():
+            self._redis.delete(names.heartbeat_key(self._queue, self._identity))
+
+    def adopt_orphans(self) -> int:
+        """Give what dead dispatchers had claimed back to the consuming end; return how many."""
+        with _translated():
+            known = self._redis.smembers(names.dispatchers_set(self._queue))
+            others = sorted(m.decode() for m in known if m.decode() != self._identity)
+            return sum(self._adopt(other) for other in others)
+
+    def _adopt(self, other: str) -> int:
+        if self._redis.exists(names.heartbeat_key(self._queue, other)):
+            return 0
+        source, count = names.claimed_list(self._queue, other), 0
+        while self._redis.lmove(source, self._queue, "LEFT", "RIGHT") is not None:
+            count += 1
+        self._redis.srem(names.dispatchers_set(self._queue), other)
+        return count
+
+    # --- the board --------------------------------------------------------------------------------
+    def show(self, task_key: str) -> dict[str, str]:
+        """Return the task's hash; empty when nothing is known."""
+        with _translated():
+            found = self._redis.hgetall(names.task_hash(task_key))
+        return {_text(k): _text(v) for k, v in found.items()}
+
+    def write(self, task_key: str, fields: Mapping[str, str], *, forget_in: float = 0) -> None:
+        """Set fields of the task's hash and append them to the stream of events.
+
+        `forget_in` seconds from now the hash goes; 0 keeps it.
+        """
+        key = names.task_hash(task_key)
+        data = {**fields, "updated": f"{time.time():.3f}"}
+        with _translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hset(key, mapping=data)
+            if forget_in:
+                pipe.expire(key, int(forget_in) + 1)
+            else:
+                pipe.persist(key)
+            event = {"task": task_key, **data}
+            pipe.xadd(names.EVENTS_KEY, event, maxlen=names.EVENTS_LIMIT, approximate=True)
+            pipe.execute()
+
+    def tasks(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield every known task's id and hash, in no order."""
+        prefix = names.task_hash("")
+        with _translated():
+            for keys in _chunks(self._redis.scan_iter(match=prefix + "*", count=CHUNK)):
+                pipe = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipe.hgetall(key)
+                for key, found in zip(keys, pipe.execute(), strict=True):
+                    yield (
+                        _text(key).removeprefix(prefix),
+                        {_text(k): _text(v) for k, v in found.items()},
+                    )
+
+    # --- what operators ask for -------------------------------------------------------------------
+    def ask(self, action: str, task_key: str) -> None:
+        """Ask the dispatcher to retry or cancel a task."""
+        with _translated():
+            self._redis.lpush(self._asks, json.dumps({"action": action, "task": task_key}))
+
+    def asks(self) -> list[tuple[bytes, str, str]]:
+        """Return what is asked for, oldest first: the item itself, the action, the task's id."""
+        with _translated():
+            items = list(reversed(self._redis.lrange(self._asks, 0, -1)))
+        return [(item, *_ask(item)) for item in items]
+
+    def answered(self, item: bytes) -> None:
+        """Take one request off the list."""
+        with _translated():
+            self._redis.lrem(self._asks, -1, item)
+
+    def ping(self) -> None:
+        """Raise `StoreUnavailable` unless Redis answers."""
+        with _translated():
+            self._redis.ping()
+
+
+def dead_letter(error: BadMessage) -> str:
+    """Return the dead list's entry: reason, advice, time, and the very bytes of the message."""
+    letter: dict[str, Any] = {"reason": error.summary, "advice": error.advice, "at": time.time()}
+    try:
+        letter["message"] = error.raw.decode("utf-8")
+    except UnicodeDecodeError:
+        letter["message_base64"] = base64.b64encode(error.raw).decode()
+    return json.dumps(letter, ensure_ascii=False)
+
+
+def _ask(item: bytes) -> tuple[str, str]:
+    try:
+        data = json.loads(item)
+        return str(data["action"]), str(data["task"])
+    except (ValueError, KeyError, TypeError):
+        return "unreadable", ""
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _chunks(items: Iterable[bytes]) -> Iterator[list[bytes]]:
+    chunk: list[bytes] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

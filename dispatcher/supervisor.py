@@ -1,0 +1,177 @@
+"""The care for tasks that have been handed over: verdicts, delayed retries, closing runs.
+
+Goes in: views of what the executor holds. Comes out: marks on volumes, runs started, states on the
+board. It decides nothing itself: `record` and `verdict` do; this module acts on them and says what
+it did. Every act is repeated safely after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+
+from contract import names
+from contract.handoff import Assignment
+from contract.log import Log
+from contract.outcome import Outcome
+from contract.task import Task
+from dispatcher.crew import Crew
+from dispatcher.executors import Executor, Refused, Run
+from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
+from dispatcher.settings import Limits
+from dispatcher.store import Store
+from dispatcher.verdict import Verdict, judge, judge_report
+from dispatcher.views import View
+
+REFUSED = "refused"
+
+
+class Supervisor:
+    """Acts on what the pure modules decide."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        limits: Limits,
+        crew: Crew,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._limits = limits
+        self._crew = crew
+        self._log = log
+        self._clock = clock
+
+    # --- verdicts ---------------------------------------------------------------------------------
+    def give_verdicts(self, views: Iterable[View]) -> int:
+        """Judge every ended run that has no verdict yet; return how many."""
+        ended = [view for view in views if view.stand is Stand.ENDED]
+        return self._crew.each(ended, lambda view: view.name, self._judge)
+
+    def _judge(self, view: View) -> None:
+        record, run = view.record, view.holding.run
+        if record is None or run is None or record.task is None:
+            return
+        ending = self._executor.ending(view.name, run)
+        decide = judge_report if run.closing else judge
+        verdict = decide(run, ending, record, self._limits, self._clock())
+        self._executor.mark(view.name, self._marks(verdict, run, record))
+        self._publish(record.task, verdict)
+        self._say(record.task, run, verdict)
+
+    def _marks(self, verdict: Verdict, run: Run, record: Record) -> dict[str, str | None]:
+        now, outcome = self._clock(), verdict.outcome
+        judged = Judged(
+            outcome.category, outcome.summary, outcome.advice, now, run.id, verdict.report
+        )
+        goes_on = verdict.report or verdict.retry_at is not None
+        marks: dict[str, str | None] = {
+            names.OUTCOME: judged.dump(),
+            names.RETRY_AT: None if verdict.retry_at is None else stamp(verdict.retry_at),
+            names.EXPIRES_AT: None if goes_on else stamp(now + self._keep(verdict)),
+        }
+        if goes_on:  # the next run's number: it tells the ended run from the one that is due
+            marks[names.ATTEMPT] = str(max(record.attempt, run.attempt) + 1)
+        if verdict.failures is not None:
+            marks[names.FAILURES] = json.dumps(dict(verdict.failures), separators=(",", ":"))
+        return marks
+
+    def _keep(self, verdict: Verdict) -> float:
+        """A completed or cancelled task's volume is kept only as long as its log is read."""
+        short = verdict.done or verdict.outcome.category == CANCELLED
+        return self._limits.keep_completed if short else self._limits.keep_failed
+
+    def _publish(self, task: Task, verdict: Verdict) -> None:
+        state, outcome = _state(verdict), verdict.outcome
+        fields = {
+            "status": CANCELLED if outcome.category == CANCELLED else state.value,
+            "message": outcome.summary,
+            "category": outcome.category,
+            "retry_at": "" if verdict.retry_at is None else stamp(verdict.retry_at),
+        }
+        if verdict.done:
+            fields["percent"] = "100.0"
+        ended = state not in (Stand.WAITING, Stand.REPORT)
+        self._store.write(task.key, fields, forget_in=self._limits.remember if ended else 0)
+
+    def _say(self, task: Task, run: Run, verdict: Verdict) -> None:
+        log = self._log.bind(task_id=task.task_id, attempt=run.attempt)
+        outcome = verdict.outcome
+        if verdict.done:
+            log.event("SUCCESS", "Task %s is completed.", task.key)
+        elif verdict.retry_at is not None:
+            wait = max(0.0, verdict.retry_at - self._clock())
+            message = "Task %s: %s Files are kept; the next run is in %.0f s."
+            log.event("KEEP", message, task.key, outcome.summary, wait)
+        else:
+            message = "Task %s has ended as %s: %s %s"
+            log.event("ERROR", message, task.key, outcome.category, outcome.summary, outcome.advice)
+
+    # --- runs that are due ------------------------------------------------------------------------
+    def start_due(self, views: Iterable[View], slots: int) -> int:
+        """Start runs that are due, oldest volume first, at most `slots`; return how many."""
+        now = self._clock()
+        due = [v for v in views if _is_due(v, now) and not self._crew.resting(v.name)]
+        due.sort(key=lambda view: view.holding.volume.created if view.holding.volume else 0.0)
+        return self._crew.each(due[: max(0, slots)], lambda view: view.name, self._start)
+
+    def _start(self, view: View) -> None:
+        record = view.record
+        if record is None or record.task is None:
+            return
+        closing = view.stand is Stand.REPORT
+        if view.stand is Stand.WAITING:
+            self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None})
+        report = _report(record) if closing else None
+        try:
+            self._executor.start_run(Assignment(record.task, record.attempt, report))
+        except Refused as exc:
+            self._give_up(view.name, record, exc)
+            return
+        status = Stand.REPORT if closing else Stand.ACTIVE
+        fields = {"status": status.value, "attempt": str(record.attempt), "retry_at": ""}
+        self._store.write(record.task.key, fields)
+        what = "The closing run" if closing else "Run"
+        message = "%s %d of task %s begins."
+        self._log.event("ATTEMPT", message, what, record.attempt, record.task.key)
+
+    def _give_up(self, name: str, record: Record, error: Refused) -> None:
+        """The executor will never accept this run; a closing run would fare no better."""
+        now = self._clock()
+        judged = Judged(REFUSED, error.summary, error.advice, now)
+        marks = {
+            names.OUTCOME: judged.dump(),
+            names.RETRY_AT: None,
+            names.EXPIRES_AT: stamp(now + self._limits.keep_failed),
+        }
+        self._executor.mark(name, marks)
+        key = record.task.key if record.task else name
+        fields = {"status": Stand.FAILED.value, "message": error.summary, "category": REFUSED}
+        self._store.write(key, fields, forget_in=self._limits.remember)
+        self._log.event("ERROR", "Task %s cannot be run: %s %s", key, error.summary, error.advice)
+
+
+def _is_due(view: View, now: float) -> bool:
+    if view.record is None:
+        return False
+    if view.stand is Stand.START:
+        return True
+    retry_at = view.record.retry_at or 0.0
+    return view.stand in (Stand.WAITING, Stand.REPORT) and retry_at <= now
+
+
+def _report(record: Record) -> str:
+    known = record.outcome or Judged(Stand.FAILED.value, "The task failed.")
+    return Outcome(known.category, known.summary, known.advice).dump()
+
+
+def _state(verdict: Verdict) -> Stand:
+    if verdict.done:
+        return Stand.DONE
+    if verdict.report:
+        return Stand.REPORT
+    return Stand.FAILED if verdict.retry_at is None else Stand.WAITING

@@ -1,0 +1,118 @@
+"""What follows from how a run ended: done, a retry at a time, or a failure for good. Pure.
+
+Goes in: the run, its ending, the task's record, the limits, the time. Comes out: a `Verdict`.
+Budgets are kept per cause, so that a flaky webhook does not eat the retries of a download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contract.outcome import CATEGORIES, ExitCode, Outcome
+from dispatcher.executors import Ending, Phase, Run
+from dispatcher.record import DONE, Record
+from dispatcher.settings import Limits
+
+CRASHED = "crashed"
+DEADLINE = "deadline"
+
+_ADVICE = {
+    "OOMKilled": "Give the job more memory, or lower DOWNLOAD_CONCURRENCY.",
+    "Evicted": "The node ran out of memory or disk; look at its conditions.",
+    "DeadlineExceeded": "Raise RUN_DEADLINE if the course is that large, then retry the task.",
+}
+_FINAL = frozenset(
+    CATEGORIES[code]
+    for code in (
+        ExitCode.BAD_INPUT,
+        ExitCode.AUTH_EXPIRED,
+        ExitCode.NOT_ENTITLED,
+        ExitCode.BLOCKED,
+        ExitCode.VOLUME_FULL,
+    )
+)
+_STOPPED = CATEGORIES[ExitCode.STOPPED]
+_NOT_DELIVERED = CATEGORIES[ExitCode.NOT_DELIVERED]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`retry_at` in Unix seconds, None for an end for good; `report`: a closing run is owed."""
+
+    outcome: Outcome
+    retry_at: float | None = None
+    report: bool = False
+    failures: Mapping[str, int] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every step is done."""
+        return self.outcome.category == DONE
+
+
+def judge(run: Run, ending: Ending, record: Record, limits: Limits, now: float) -> Verdict:
+    """Return what follows from the end of an ordinary run."""
+    if record.released or run.phase is Phase.SUCCEEDED:
+        return Verdict(Outcome(DONE, "Every step is done.", exit=0))
+    outcome = last_words(ending)
+    if outcome.category in _FINAL:
+        return Verdict(outcome, report=not outcome.told)
+    return _again(outcome, record, limits, now)
+
+
+def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: float) -> Verdict:
+    """Return what follows from the end of a closing run. The task's own outcome stays."""
+    known = record.outcome
+    outcome = Outcome(
+        known.category if known else CRASHED,
+        known.summary if known else "The task failed.",
+        known.advice if known else "",
+    )
+    if run.phase is Phase.SUCCEEDED:
+        return Verdict(outcome)
+    count = record.failures.get("report", 0)
+    failures = {**record.failures, "report": count + 1}
+    if count >= len(limits.temporary):
+        why = last_words(ending).summary
+        outcome = Outcome(outcome.category, f"{outcome.summary} Not passed on: {why}")
+        return Verdict(outcome, failures=failures)
+    return Verdict(outcome, now + limits.temporary[count], True, failures)
+
+
+def last_words(ending: Ending) -> Outcome:
+    """Return the run's last words, or words for a run that died without any."""
+    if ending.words is not None:
+        return ending.words
+    code = ending.exit
+    if code is not None and code in set(ExitCode) and code != ExitCode.DONE:
+        return Outcome(
+            CATEGORIES[ExitCode(code)], f"The run ended with exit code {code}.", "", code
+        )
+    if ending.reason == "DeadlineExceeded":
+        summary = "The run was ended because it took longer than RUN_DEADLINE."
+        return Outcome(DEADLINE, summary, _ADVICE[ending.reason], code)
+    how = ", ".join(filter(None, (ending.reason, f"exit code {code}" if code is not None else "")))
+    summary = f"The run died without a word ({how or 'nothing is known about it'})."
+    return Outcome(CRASHED, summary, _ADVICE.get(ending.reason, ""), code)
+
+
+def _again(outcome: Outcome, record: Record, limits: Limits, now: float) -> Verdict:
+    """Schedule the next try of `outcome`'s cause, or end when its budget is used up."""
+    schedule = _schedule(outcome.category, limits)
+    count = record.failures.get(outcome.category, 0)
+    failures = {**record.failures, outcome.category: count + 1}
+    if count >= len(schedule):
+        # An undelivered webhook has nothing left to report: the row is completed already.
+        report = outcome.category != _NOT_DELIVERED
+        return Verdict(outcome, report=report, failures=failures)
+    wait = max(schedule[count], outcome.retry_after or 0.0)
+    return Verdict(outcome, now + wait, failures=failures)
+
+
+def _schedule(category: str, limits: Limits) -> tuple[float, ...]:
+    if category == _STOPPED:
+        return (0.0,) * limits.stopped
+    if category == _NOT_DELIVERED:
+        return limits.webhook
+    return limits.crash if category in (CRASHED, DEADLINE) else limits.temporary

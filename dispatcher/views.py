@@ -1,0 +1,49 @@
+"""What the executor holds, read: each holding with its record and where it stands.
+
+Records are JSON in marks; they are parsed again only when a holding has changed, so that a look at
+thousands of tasks costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dispatcher.executors import Holding
+from dispatcher.record import Record, Stand, read, stand
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One holding, its record, and where it stands."""
+
+    holding: Holding
+    record: Record | None
+    stand: Stand
+
+    @property
+    def name(self) -> str:
+        """The name of the task's objects."""
+        return self.holding.name
+
+
+def view(holding: Holding) -> View:
+    """Read one holding."""
+    record = read(holding.volume) if holding.volume else None
+    return View(holding, record, stand(holding, record))
+
+
+class Views:
+    """All views, remembered between looks."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, View] = {}
+
+    def look(self, holdings: Mapping[str, Holding]) -> list[View]:
+        """Return a view of each holding."""
+        known, self._known = self._known, {}
+        for name, holding in holdings.items():
+            old = known.get(name)
+            same = old is not None and (old.holding is holding or old.holding == holding)
+            self._known[name] = old if old is not None and same else view(holding)
+        return list(self._known.values())
