@@ -40,9 +40,7 @@ class Action:
 
 @dataclass(frozen=True)
 class CutBody(Action):
-    """End the connection after so many body bytes. how: reset, or close (an orderly end, the body
-    is short).
-    """
+    """End the connection after so many body bytes. how: reset, or close (an orderly end)."""
 
     after: int = 0
     how: str = "reset"
@@ -151,9 +149,7 @@ class IgnoreIfRange(Action):
 
 @dataclass(frozen=True)
 class WrongContentRange(Action):
-    """A 206 that lies: the range claimed is moved by start_by, the total by total_by; with
-    move_body the body too.
-    """
+    """A 206 that lies about start and total, by so much; with move_body the body moves along."""
 
     start_by: int = 0
     total_by: int = 0
@@ -272,9 +268,7 @@ class Redirect(Action):
 
 @dataclass(frozen=True)
 class Json(Action):
-    """Change a JSON answer: put value at path, or remove what is there. `results/*/asset/captions`;
-    * = every one.
-    """
+    """Put value at a path of a JSON answer, or remove it there: `results/*/asset/captions`."""
 
     path: str = ""
     value: Any = None

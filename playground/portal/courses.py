@@ -26,11 +26,11 @@ class Caption:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A supplementary file of a lecture; kind is File or SourceCode, or Presentation and so on."""
+    """A supplementary file of a lecture; asset_type: File, SourceCode, Presentation and so on."""
 
     filename: str
     content: Content
-    kind: str = "File"
+    asset_type: str = "File"
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,12 @@ class Article:
 
 @dataclass(frozen=True)
 class Document:
-    """A lecture that is one file: kind is File, E-Book, Presentation or Audio."""
+    """A lecture that is one file: asset_type is File, E-Book, Presentation or Audio."""
 
     title: str
     filename: str
     content: Content
-    kind: str = "File"
+    asset_type: str = "File"
     supplements: tuple[Supplement, ...] = ()
     ref: str = ""
 
@@ -155,13 +155,13 @@ class Coding:
 
 @dataclass(frozen=True)
 class Quiz:
-    """A quiz; an empty one is allowed, the platform has them. kind: simple-quiz, practice-test,
+    """A quiz; an empty one is allowed, the platform has them. type: simple-quiz, practice-test,
     coding-exercise.
     """
 
     title: str
     assessments: tuple[Question | Coding, ...] = ()
-    kind: str = "simple-quiz"
+    type: str = "simple-quiz"
     ref: str = ""
 
 

@@ -42,7 +42,7 @@ def entry(one: Entry, link: Link) -> Json:
         case c.Chapter() | c.Practice() | c.RolePlay():
             return base
         case c.Quiz():
-            return base | {"type": one.thing.kind}
+            return base | {"type": one.thing.type}
         case _:
             return base | _lecture(one, one.thing, link)
 
@@ -74,7 +74,7 @@ def asset(one: Entry, thing: c.Lecture, link: Link) -> Json:
             return _base(one, "Article", "") | {"body": _body(one, thing, link)}
         case c.Document():
             urls = {
-                thing.kind: [
+                thing.asset_type: [
                     {
                         "type": _media(thing.filename),
                         "label": "download",
@@ -83,7 +83,7 @@ def asset(one: Entry, thing: c.Lecture, link: Link) -> Json:
                 ]
             }
             size = {"file_size": thing.content.size}
-            return _base(one, thing.kind, thing.filename) | {"download_urls": urls} | size
+            return _base(one, thing.asset_type, thing.filename) | {"download_urls": urls} | size
 
 
 def _base(one: Entry, kind: str, filename: str) -> Json:
@@ -173,9 +173,12 @@ def _supplement(one: Entry, position: int, extra: c.Supplement, link: Link) -> J
         external = {"external_url": extra.url, "title": extra.title, "is_external": True}
         return _base(one, "ExternalLink", "") | external | number
     url = _pair(one, f"assets/{position}/{extra.filename}", link)
-    urls = {"download_urls": {extra.kind: [{"label": "download", "file": url}]}}
+    urls = {"download_urls": {extra.asset_type: [{"label": "download", "file": url}]}}
     return (
-        _base(one, extra.kind, extra.filename) | urls | number | {"file_size": extra.content.size}
+        _base(one, extra.asset_type, extra.filename)
+        | urls
+        | number
+        | {"file_size": extra.content.size}
     )
 
 

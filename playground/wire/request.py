@@ -104,6 +104,8 @@ def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
         name, _, value = line.partition(":")
         key = name.strip().lower()
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+    if words[2] == "HTTP/1.0":
+        headers.setdefault("connection", "close")
     return words[0], words[1], headers
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from playground.content import Content
-from playground.wire.reply import Cut, Framing, Outcome, Reply, Stall
+from playground.wire.reply import Cut, Framing, Outcome, Reply
 
 STEP = 1024 * 1024
 FILE_STEP = 4 * STEP
@@ -42,9 +42,13 @@ class Gate:
         """Let every reply that is stalled now go on at once."""
         self._released += 1
 
-    def hold(self, sock: socket.socket, seconds: float) -> bool:
+    def ticket(self) -> int:
+        """What hold() needs: only a release after the ticket was taken counts."""
+        return self._released
+
+    def hold(self, sock: socket.socket, seconds: float, ticket: int) -> bool:
         """Wait so long, or until released or halted; False when the client has gone away."""
-        ticket, deadline = self._released, time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         watcher = select.poll()
         watcher.register(sock, select.POLLRDHUP)
         while ticket == self._released and not self.halted.is_set():
@@ -76,7 +80,7 @@ class Sender:
         return outcome
 
     def _send(self, reply: Reply, head_only: bool) -> Outcome:
-        if reply.delay and not self._gate.hold(self._sock, reply.delay):
+        if reply.delay and not self._stall(reply, reply.delay):
             return Outcome.GONE
         if reply.dropped:
             return self._end(Cut(0, reset=True))
@@ -101,7 +105,7 @@ class Sender:
         stop = min(reply.end, reply.start + reply.cut.after) if reply.cut else reply.end
         held = self._held_at(reply, stop)
         self._span(reply, reply.start, held)
-        if reply.stall and held < reply.end and not self._stall(reply, reply.stall):
+        if reply.stall and held < reply.end and not self._stall(reply, reply.stall.seconds):
             return Outcome.GONE
         self._span(reply, held, stop)
         if reply.cut and stop < reply.end:
@@ -112,10 +116,11 @@ class Sender:
     def _held_at(self, reply: Reply, stop: int) -> int:
         return min(stop, reply.start + reply.stall.after) if reply.stall else stop
 
-    def _stall(self, reply: Reply, stall: Stall) -> bool:
+    def _stall(self, reply: Reply, seconds: float) -> bool:
+        ticket = self._gate.ticket()  # before anybody is told, who might release at once
         reply.watch.stalled(True)
         try:
-            return self._gate.hold(self._sock, stall.seconds)
+            return self._gate.hold(self._sock, seconds, ticket)
         finally:
             reply.watch.stalled(False)
 
@@ -131,8 +136,8 @@ class Sender:
             piece = reply.content.read(offset, min(step, stop - offset))
             self._sock.sendall(_chunk(piece) if chunked else piece)
             reply.watch.progress(len(piece))
-            if reply.rate and not self._gate.hold(self._sock, len(piece) / reply.rate):
-                raise ConnectionAbortedError("The client left a slow reply.")
+            if reply.rate:
+                self._gate.halted.wait(len(piece) / reply.rate)
 
     def _from_file(self, reply: Reply, path: Path, start: int, stop: int) -> None:
         with path.open("rb") as stream:
