@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contract import fault
 from contract.task import Task
 
 TASK = "TASK"
@@ -63,6 +64,9 @@ PLAIN_SETTINGS = (
 )
 """Settings of the job's program that the dispatcher passes on from its own environment."""
 
+FAULTS = (fault.POINT, fault.ONCE)
+"""Tests choose the point where a run dies; see `fault`."""
+
 SECRET_SETTINGS = (
     "API_SECRET_KEY",
     "WEBHOOK_SIGNING_KEY",
@@ -96,6 +100,7 @@ def job_environment(
     """
     names = PLAIN_SETTINGS + (SECRET_SETTINGS if secrets else ())
     environment = {name: settings[name] for name in names if settings.get(name)}
+    environment.update({name: settings[name] for name in FAULTS if settings.get(name)})
     environment[TASK] = assignment.task.dump()
     environment[ATTEMPT] = str(assignment.attempt)
     if assignment.report is not None:

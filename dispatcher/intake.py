@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
-from contract import names
+from contract import fault, names
 from contract.errors import BadMessage
 from contract.handoff import Assignment
 from contract.log import Log
@@ -81,11 +82,16 @@ class Intake:
 
     def _accept(self, order: Order) -> None:
         task = order.task
+        fault.point("intake:claimed")
         self._executor.ensure_volume(task)
+        fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
         began = self._executor.start_run(Assignment(task, attempt))
+        fault.point("intake:run")
         self._store.write(task.key, _running(task, attempt))
+        fault.point("intake:board")
         self._store.settle(order.raw)
+        fault.point("intake:settled")
         say = "is handed over: run %d." if began else "was handed over already: run %d."
         self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
 
@@ -116,8 +122,8 @@ class Intake:
 
 
 def _label(raw: bytes) -> str:
-    """A claimed message's name while it rests: the message itself, shortened for the log."""
-    return raw[:120].decode("utf-8", "replace")
+    """A claimed message's name while it rests: its beginning, and a checksum of the whole."""
+    return f"{raw[:80].decode('utf-8', 'replace')} ({crc32(raw):08x})"
 
 
 def again(record: Record | None) -> dict[str, str | None]:

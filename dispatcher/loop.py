@@ -78,6 +78,15 @@ class Loop:
         """Ask the loop to end after its turn (safe in a signal handler)."""
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the loop was told to stop."""
+        return self._stop.is_set()
+
+    def rest(self, seconds: float) -> None:
+        """Wait, unless told to stop."""
+        self._stop.wait(seconds)
+
     def run(self) -> None:
         """Take turns until told to stop. Runs go on; nothing claimed is lost."""
         failed = 0

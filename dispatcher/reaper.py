@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from contract import names
+from contract import fault, names
 from contract.errors import BadMessage
 from contract.log import Log
 from contract.task import Task
@@ -60,8 +60,11 @@ class Reaper:
 
     def _remove(self, removal: Removal) -> None:
         if removal.what == VOLUME:
+            fault.point("reap:volume")
             self._executor.remove_volume(removal.name, removal.id)
+            fault.point("reap:gone")
             self._log.event("CLEANUP", "Volume %s is removed: %s.", removal.name, removal.reason)
         else:
+            fault.point("reap:run")
             self._executor.remove_run(removal.name, removal.id)
             self._log.event("CLEANUP", "Run of %s is removed: %s.", removal.name, removal.reason)

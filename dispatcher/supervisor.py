@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 
-from contract import names
+from contract import fault, names
 from contract.handoff import Assignment
 from contract.log import Log
 from contract.outcome import Outcome
@@ -59,7 +59,9 @@ class Supervisor:
         ending = self._executor.ending(view.name, run)
         decide = judge_report if run.closing else judge
         verdict = decide(run, ending, record, self._limits, self._clock())
+        fault.point("verdict:judged")
         self._executor.mark(view.name, self._marks(verdict, run, record))
+        fault.point("verdict:marked")
         self._publish(record.task, verdict)
         self._say(record.task, run, verdict)
 
@@ -126,12 +128,14 @@ class Supervisor:
         closing = view.stand is Stand.REPORT
         if view.stand is Stand.WAITING:
             self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None})
+            fault.point("retry:marked")
         report = _report(record) if closing else None
         try:
             self._executor.start_run(Assignment(record.task, record.attempt, report))
         except Refused as exc:
             self._give_up(view.name, record, exc)
             return
+        fault.point("retry:run")
         status = Stand.REPORT if closing else Stand.ACTIVE
         fields = {"status": status.value, "attempt": str(record.attempt), "retry_at": ""}
         self._store.write(record.task.key, fields)

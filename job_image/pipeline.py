@@ -17,6 +17,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from contract import fault
 from contract.errors import Retryable, Temporary
 from contract.webhook import Event
 from job_image.checkpoint import STEPS, Checkpoint
@@ -49,7 +50,9 @@ def run(context: Context, checkpoint: Checkpoint) -> None:
     for step in STEPS:
         if not checkpoint.has(step):
             _with_retries(context, checkpoint, step)
+            fault.point(f"{step}:done")
             checkpoint.mark(step)
+            fault.point(f"{step}:marked")
     context.log.event("SUCCESS", "Task %s is done.", context.task.key)
 
 
@@ -59,6 +62,7 @@ def _with_retries(context: Context, checkpoint: Checkpoint, step: str) -> None:
     for attempt in range(1, attempts + 1):
         context.stop.check()
         _announce_step(context, checkpoint, step, attempt)
+        fault.point(f"{step}:begin")
         try:
             _STEPS[step](context, checkpoint)
             return

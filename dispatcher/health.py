@@ -1,0 +1,74 @@
+"""`/healthz` and `/readyz`, true to what they say.
+
+Healthy: the loop has finished a turn lately, so a restart would not help. Ready: Redis and the
+executor answered in that turn and the executor's view is not stale. Both answer with the reason.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+STUCK = 120.0
+"""Seconds without a finished or failed turn after which a restart is worth it."""
+
+Check = Callable[[], str]
+"""Returns what ails, or "" when all is well."""
+
+
+class Health:
+    """Serves the two checks on a port of its own."""
+
+    def __init__(self, host: str, port: int, checks: dict[str, Check]) -> None:
+        handler = _handler(checks)
+        self._server = ThreadingHTTPServer((host, port), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="health", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on (for port 0)."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def stuck(last: float, started: float) -> str:
+    """Return what ails a loop whose last turn was at `last` (monotonic seconds)."""
+    silent = time.monotonic() - max(last, started)
+    return "" if silent < STUCK else f"The loop has not finished a turn for {silent:.0f} s."
+
+
+def _handler(checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            check = checks.get(self.path.split("?")[0])
+            if check is None:
+                self._answer(404, "There are: " + ", ".join(sorted(checks)))
+                return
+            trouble = check()
+            self._answer(503 if trouble else 200, trouble or "ok")
+
+        def _answer(self, status: int, text: str) -> None:
+            body = (text + "\n").encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep probes out of the log."""
+
+    return Handler

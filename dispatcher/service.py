@@ -1,0 +1,132 @@
+"""The dispatcher as a service: parts put together, signals heeded, health served.
+
+Goes in: settings. Runs until SIGTERM or SIGINT, then ends within seconds and leaves runs alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from contract import env, handoff
+from contract.errors import BadSettings, CourseRunnerError, Retryable
+from contract.log import Log, Redactor, set_up
+from dispatcher.executors import Executor
+from dispatcher.health import Health, stuck
+from dispatcher.loop import Loop, warn_about
+from dispatcher.settings import KUBERNETES, Settings, read
+from dispatcher.store import Store, connect
+
+START_WAIT = 2.0
+"""Seconds between tries to reach the executor at start."""
+
+
+def settings_from(values: Mapping[str, str], *, executor: str = KUBERNETES) -> Settings:
+    """Read all settings of a dispatcher, its executor's included. Raise `BadSettings`."""
+    reader = env.Reader(values)
+    settings = read(reader, values, executor=executor)
+    if settings.redis_url is None:
+        reader.faults.append("REDIS_URL is not set; it is where the queue lives.")
+    if settings.executor == KUBERNETES:
+        _kubernetes("settings").read(reader)
+    reader.finish()
+    return settings
+
+
+def executor_from(settings: Settings) -> Executor:
+    """Return the executor that the settings name."""
+    executor: Executor
+    if settings.executor == KUBERNETES:
+        reader = env.Reader(settings.environment)
+        chosen = _kubernetes("settings").read(reader)
+        executor = _kubernetes("executor").KubernetesExecutor(chosen, settings.environment)
+    else:
+        module = import_module("dispatcher.executors.local")
+        executor = module.LocalExecutor(settings.staging, settings.environment)
+    return executor
+
+
+def log_from(settings: Settings) -> Log:
+    """Set up the log as the settings say, their secrets cut out of it."""
+    values = settings.environment
+    secret_names = (*handoff.SECRET_SETTINGS, "REDIS_URL")
+    set_up(settings.log_format, Redactor(values[n] for n in secret_names if values.get(n)))
+    return Log.for_task()
+
+
+def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    """Dispatch until told to stop. `ready` is called when the first turn is about to begin."""
+    if settings.redis_url is None:
+        raise BadSettings(["REDIS_URL is not set; it is where the queue lives."])
+    log = log_from(settings)
+    store = Store(connect(settings.redis_url), settings.queue, settings.identity)
+    executor = executor_from(settings)
+    loop = Loop(store, executor, settings.limits, log)
+    warn_about(settings.limits, log)
+    with _health(settings, loop, executor), _stopped_by_signals(loop):
+        if not _started(executor, loop, log):
+            return
+        log.event("CHECK", "Dispatching %s on %s.", settings.queue, settings.executor)
+        ready()
+        loop.run()
+        _leave(store, executor, log)
+
+
+def _started(executor: Executor, loop: Loop, log: Log) -> bool:
+    """Wait until the executor answers; false when told to stop before."""
+    while not loop.stopping:
+        try:
+            executor.start()
+            return True
+        except Retryable as exc:
+            loop.pulse.trouble = exc.summary
+            log.event("ERROR", "%s Trying again.", exc.summary)
+            loop.rest(START_WAIT)
+    return False
+
+
+def _leave(store: Store, executor: Executor, log: Log) -> None:
+    try:
+        store.leave()
+    except CourseRunnerError as exc:
+        log.event("ERROR", "%s Others adopt what was claimed a minute later.", exc.summary)
+    executor.close()
+    log.event("CHECK", "The dispatcher has stopped. Runs go on.")
+
+
+@contextmanager
+def _health(settings: Settings, loop: Loop, executor: Executor) -> Iterator[None]:
+    if not settings.health_port:
+        yield
+        return
+    started = time.monotonic()
+    checks = {
+        "/healthz": lambda: stuck(loop.pulse.last, started) if not loop.pulse.trouble else "",
+        "/readyz": lambda: loop.pulse.trouble or executor.trouble(),
+    }
+    health = Health(settings.health_host, settings.health_port, checks)
+    health.start()
+    try:
+        yield
+    finally:
+        health.close()
+
+
+@contextmanager
+def _stopped_by_signals(loop: Loop) -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kubernetes(module: str) -> Any:
+    """Import late: the Kubernetes client costs 0.6 s and 40 MiB that one machine never needs."""
+    return import_module(f"dispatcher.executors.kubernetes.{module}")
