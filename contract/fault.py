@@ -20,7 +20,7 @@ _CHOSEN = os.environ.get(POINT)
 
 def point(name: str) -> None:
     """Die here if this is the chosen point."""
-    if _CHOSEN == name and _first():
+    if name == _CHOSEN and _first():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
