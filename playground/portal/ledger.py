@@ -121,6 +121,10 @@ class Ledger:
                         f"The ledger did not reach the state in {timeout} s: {self._counts}"
                     )
 
+    def settle(self, prefix: str = "", timeout: float = 10.0) -> None:
+        """Wait until no request of these targets runs; clients may be done before the server."""
+        self.wait(lambda ledger: not ledger.total(prefix).running, timeout)
+
     def reset(self) -> None:
         """Forget everything; requests that run now are not counted any more."""
         with self._changed:
@@ -147,6 +151,12 @@ class Watcher:
     def __init__(self, changed: threading.Condition, visit: Visit, count: Count) -> None:
         self._changed, self._visit, self._count = changed, visit, count
 
+    def begun(self, status: int) -> None:
+        with self._changed:
+            self._visit.status = status
+            self._count.statuses[status] = self._count.statuses.get(status, 0) + 1
+            self._changed.notify_all()
+
     def progress(self, count: int) -> None:
         with self._changed:
             self._visit.sent += count
@@ -158,13 +168,11 @@ class Watcher:
             self._count.stalled += 1 if now else -1
             self._changed.notify_all()
 
-    def done(self, status: int, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome) -> None:
         with self._changed:
-            visit, count = self._visit, self._count
-            visit.status, visit.outcome = status, outcome.value
-            visit.seconds = round(time.time() - visit.started, 6)
-            count.running -= 1
-            count.statuses[status] = count.statuses.get(status, 0) + 1
+            self._visit.outcome = outcome.value
+            self._visit.seconds = round(time.time() - self._visit.started, 6)
+            self._count.running -= 1
             self._changed.notify_all()
 
 

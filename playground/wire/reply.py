@@ -33,26 +33,32 @@ class Outcome(Enum):
 class Watch(Protocol):
     """Somebody who wants to know how the sending goes."""
 
+    def begun(self, status: int) -> None:
+        """The answer is known; its first byte comes next."""
+
     def progress(self, count: int) -> None:
-        """So many more body bytes were sent; negative when some proved undelivered."""
+        """So many more body bytes are sent; negative when some proved undelivered."""
 
     def stalled(self, now: bool) -> None:
         """The body is being held back, or goes on."""
 
-    def done(self, status: int, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome) -> None:
         """Nothing more will be sent."""
 
 
 class Nobody:
     """The watch of a reply nobody watches."""
 
+    def begun(self, status: int) -> None:
+        return None
+
     def progress(self, count: int) -> None:
         return None
 
     def stalled(self, now: bool) -> None:
         return None
 
-    def done(self, status: int, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome) -> None:
         return None
 
 

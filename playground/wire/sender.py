@@ -76,7 +76,7 @@ class Sender:
             outcome = Outcome.GONE
         if outcome is Outcome.GONE:
             reply.watch.progress(-min(self._unsent(), reply.length))
-        reply.watch.done(reply.status, outcome)
+        reply.watch.done(outcome)
         return outcome
 
     def _send(self, reply: Reply, head_only: bool) -> Outcome:
@@ -84,6 +84,7 @@ class Sender:
             return Outcome.GONE
         if reply.dropped:
             return self._end(Cut(0, reset=True))
+        reply.watch.begun(reply.status)
         if head_only or not reply.length:
             self._sock.sendall(reply.head() + (_last(reply) if not head_only else b""))
             return Outcome.COMPLETE
@@ -97,8 +98,9 @@ class Sender:
         return not troubled and reply.length <= SMALL and reply.framing is not Framing.CHUNKED
 
     def _send_small(self, reply: Reply) -> Outcome:
-        self._sock.sendall(reply.head() + reply.content.read(reply.start, reply.length))
-        reply.watch.progress(reply.length)
+        self._push(
+            reply, reply.head() + reply.content.read(reply.start, reply.length), reply.length
+        )
         return Outcome.COMPLETE
 
     def _send_body(self, reply: Reply) -> Outcome:
@@ -134,21 +136,38 @@ class Sender:
         step = max(1, min(STEP, reply.rate // 20)) if reply.rate else STEP
         for offset in range(start, stop, step):
             piece = reply.content.read(offset, min(step, stop - offset))
-            self._sock.sendall(_chunk(piece) if chunked else piece)
-            reply.watch.progress(len(piece))
+            self._push(reply, _chunk(piece) if chunked else piece, len(piece))
             if reply.rate:
                 self._gate.halted.wait(len(piece) / reply.rate)
+
+    def _push(self, reply: Reply, data: bytes, payload: int) -> None:
+        """Count first, then send: who has the bytes finds them in the count."""
+        reply.watch.progress(payload)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._sock.send(rest) :]
+        except OSError:
+            reply.watch.progress(-min(len(rest), payload))
+            raise
 
     def _from_file(self, reply: Reply, path: Path, start: int, stop: int) -> None:
         with path.open("rb") as stream:
             while start < stop:
-                sent = os.sendfile(
-                    self._sock.fileno(), stream.fileno(), start, min(FILE_STEP, stop - start)
+                start += self._file_step(
+                    reply, stream.fileno(), start, min(FILE_STEP, stop - start)
                 )
-                if not sent:
-                    raise ConnectionAbortedError(f"{path.name} became shorter while it was served.")
-                start += sent
-                reply.watch.progress(sent)
+
+    def _file_step(self, reply: Reply, source: int, offset: int, length: int) -> int:
+        reply.watch.progress(length)
+        sent = 0
+        try:
+            sent = os.sendfile(self._sock.fileno(), source, offset, length)
+        finally:
+            reply.watch.progress(sent - length)
+        if not sent:
+            raise ConnectionAbortedError("A file became shorter while it was served.")
+        return sent
 
     def _end(self, cut: Cut) -> Outcome:
         if cut.reset:
