@@ -1,0 +1,27 @@
+# Few verbs, each a script; nothing clever here. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint e2e bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
+
+setup: ## install what development needs into .venv of this checkout
+	scripts/setup.sh all
+
+demo: ## see it work: three courses, a killed download, no cluster, about a minute
+	scripts/demo.sh
+
+test: ## everything: services, lint, types, all tests, the cluster's among them
+	scripts/test.sh
+
+lint: ## format, lint, types, shape of the imports
+	scripts/lint.sh
+
+e2e: ## only the tests on a real Kubernetes, which is built and started first
+	scripts/e2e.sh
+
+bench: ## the measurements of docs/benchmarks.md
+	scripts/bench.sh
+
+clean: ## remove what the verbs made in this checkout, downloads of packages too
+	scripts/clean.sh
