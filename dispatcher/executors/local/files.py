@@ -1,0 +1,121 @@
+"""Files of the local executor: JSON written durably, broken ones kept, whole trees removed.
+
+Goes in: paths and plain data. Comes out: the same after any crash, for a file is replaced whole or
+not at all. The file system's refusals leave here as the executor's own errors.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dispatcher.executors import QuotaExceeded, Unavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_BLOCK = 512
+"""Bytes of a block in `st_blocks` (stat(2)), whatever the file system's own block size."""
+
+
+class Broken(ValueError):
+    """A file of ours that does not hold what we write into it."""
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Translate `OSError`: a full disk or table is `QuotaExceeded`, all else `Unavailable`."""
+    try:
+        yield
+    except OSError as exc:
+        path, why = exc.filename or path, exc.strerror or str(exc)
+        if exc.errno in _FULL:
+            raise QuotaExceeded(
+                f"There is no room for {path}: {why}.", advice="Make room on that disk."
+            ) from exc
+        if exc.errno in _EXHAUSTED:
+            raise QuotaExceeded(f"The system has nothing left for {path}: {why}.") from exc
+        raise Unavailable(f"{path} cannot be used: {why}.", advice="Look at its disk.") from exc
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in `path`, None without such a file. Raise `Broken`."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as exc:
+        raise Broken(f"{path} holds no JSON: {exc}") from exc
+    if not isinstance(data, dict):
+        raise Broken(f"{path} holds a JSON {type(data).__name__}, not an object")
+    return data
+
+
+def write_json(path: Path, data: object) -> None:
+    """Replace `path` by `data` so that no crash, not even of the power, leaves half of it."""
+    scratch = path.with_name(path.name + ".new")
+    with scratch.open("w", encoding="utf-8") as file:
+        json.dump(data, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make renames and removals in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a broken file to `<name>.bad` (or `.bad2`, …), overwriting nothing."""
+    number = 1
+    while (bad := path.with_name(f"{path.name}.bad{number if number > 1 else ''}")).exists():
+        number += 1
+    path.rename(bad)
+    sync(path.parent)
+    return bad
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove `folder` and all below it, also what its owner made unwritable. Raise `OSError`."""
+    if folder.exists():
+        shutil.rmtree(folder, onerror=_insist)
+
+
+def _insist(action: Callable[..., Any], path: str, info: Any) -> None:
+    """Try once more after giving ourselves the right to; what is gone already is fine."""
+    error = info[1]
+    if isinstance(error, FileNotFoundError):
+        return
+    if not isinstance(error, PermissionError):
+        raise error
+    parent = Path(path).parent
+    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
+    if Path(path).is_dir() and not Path(path).is_symlink():
+        Path(path).chmod(stat.S_IRWXU)
+        shutil.rmtree(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def used_bytes(folder: Path) -> int:
+    """Return the bytes that the files below `folder` take on the disk."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(base, name)).st_blocks * _BLOCK  # noqa: PTH118
+            except FileNotFoundError:  # a run is at work there
+                continue
+    return total

@@ -1,0 +1,118 @@
+"""Processes as the kernel knows them: told apart for ever, found again, signalled, reaped.
+
+A number alone is no process: numbers are used again. A process is its number, the tick at which
+it started and the boot it belongs to, so one that was written down is found again after any
+restart and a stranger is never taken for it. Linux only (/proc, pidfd).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_PROC = Path("/proc")
+_BOOT_ID = _PROC / "sys/kernel/random/boot_id"
+_STATE, _STARTED = 0, 19
+"""Places of a process's state and start in /proc/<pid>/stat behind the name (proc(5): 3 and 22)."""
+_DEAD = ("Z", "X")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process. `started` in clock ticks since the boot whose id is `boot`."""
+
+    pid: int
+    started: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """Return the process that has this number now; None without one."""
+        fields = _stat(pid)
+        return cls(pid, int(fields[_STARTED]), boot_id()) if fields else None
+
+    def alive(self) -> bool:
+        """Whether it still runs; one that only waits to be reaped does not."""
+        fields = _stat(self.pid)
+        return self._is(fields) and fields[_STATE] not in _DEAD
+
+    def exists(self) -> bool:
+        """Whether its number is still its own: it runs, or waits to be reaped."""
+        return self._is(_stat(self.pid))
+
+    def _is(self, fields: list[str]) -> bool:
+        return bool(fields) and int(fields[_STARTED]) == self.started and self.boot == boot_id()
+
+    def open(self) -> int | None:
+        """Return a pidfd, readable once the process ended; None when it is gone."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.exists():  # asked after opening: now the number cannot change hands
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the process's group, which it leads."""
+        if self.exists():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def exit_code(self) -> int | None:
+        """Return how it ended if it is an unreaped child of ours: 0 to 255, or -signal."""
+        try:
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return None
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def reap(self) -> None:
+        """Let the kernel forget a child of ours that ended."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
+
+
+def own() -> Process:
+    """Return this very process."""
+    process = Process.of(os.getpid())
+    if process is None:
+        raise OSError(errno.ENOENT, "the running process is not in it", str(_PROC))
+    return process
+
+
+@cache
+def boot_id() -> str:
+    """Return the id of the running kernel's boot."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def having_as_input(file: Path) -> Iterator[int]:
+    """Yield the numbers of the processes that have this very file as their standard input."""
+    if not file.exists():
+        return
+    wanted = file.stat()
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # gone meanwhile, or another user's
+                found = (entry / "fd/0").stat()
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    yield int(entry.name)
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat behind the name, which may hold anything."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
