@@ -90,7 +90,7 @@ def failure(ended: Ended, doing: str, remote: str, redact: Redactor) -> CourseRu
 
 
 def words(text: str, redact: Redactor) -> str:
-    """Return rclone's words on one line, short, without secrets and without the remote's options."""
+    """Return rclone's words on one line, short, without secrets and the remote's options."""
     return " ".join(redact(_ECHO.sub("", text)).split())[:_WORDS]
 
 
