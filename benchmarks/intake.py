@@ -3,8 +3,8 @@
     python -m benchmarks.intake [--tasks 400] [--rounds 3] [--pushes 200]
 
 Throughput: N orders lie in the list; how long until the dispatcher has made N claims and N Jobs?
-Against it: urllib3, 8 threads, the same manifests, their JSON made beforehand. Latency: one order at
-a time, from LPUSH to the Job's ADDED event; against it, from before the first POST to the same event.
+Against it: urllib3, 8 threads, the same manifests, their JSON made beforehand. Latency: one order
+at a time, from LPUSH to the Job's ADDED event; against it, from before the first POST to that event.
 Pods are kept from starting by a node selector that fits no node, for both alike.
 """
 

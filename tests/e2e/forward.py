@@ -1,4 +1,4 @@
-"""Makes a server of this machine's loopback reachable at another address: pods cannot see 127.0.0.1."""
+"""Makes a server of this machine's loopback reachable for pods, which cannot see 127.0.0.1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders on a real cluster, with the dispatcher in a pod, in a namespace that admits only restricted pods."""
+"""Orders on a real cluster: dispatcher in a pod, in a namespace that admits only restricted pods."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_undelivered_webhook_keeps_the_claim_and_is_delivered_later(town: Tow
 
 
 def test_a_dispatcher_that_dies_between_claim_and_job_makes_one_job(town: Town) -> None:
-    """(e) It dies after the claim exists and before the Job does; the next one makes exactly one."""
+    """(e) It dies after the claim exists, before the Job does; the next makes exactly one."""
     faults = {fault.POINT: "intake:volume", fault.ONCE: "/tmp/died"}
     with town.dispatcher(**faults) as desk:
         desk.order(105, "course-5")
@@ -132,7 +132,7 @@ def test_never_more_than_max_active_jobs(town: Town) -> None:
 
 
 def test_malformed_and_repeated_messages(town: Town) -> None:
-    """(g) What is no order goes to the dead list with its bytes; an order pushed twice runs once."""
+    """(g) What is no order goes to the dead list as it was; an order pushed twice runs once."""
     broken = b'{"taskId": 109, "courseUrl": "nowhere\xff"}'
     with town.dispatcher() as desk:
         desk.push(broken)
