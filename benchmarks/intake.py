@@ -4,7 +4,7 @@
 
 Throughput: N orders lie in the list; how long until the dispatcher has made N claims and N Jobs?
 Against it: urllib3, 8 threads, the same manifests, their JSON made beforehand. Latency: one order
-at a time, from LPUSH to the Job's ADDED event; against it, from before the first POST to that event.
+at a time, from LPUSH to the Job's ADDED event; against it, from before the first POST to the same.
 Pods are kept from starting by a node selector that fits no node, for both alike.
 """
 
