@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playground_course import COURSE, VIDEO
+from tests.playground.playground_course import COURSE, VIDEO
 
 from playground.portal import TOKEN, Portal
 

@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from playground_course import COURSE, SIZE
+from tests.playground.playground_course import COURSE, SIZE
 
 from playground.content import Synthetic
 from playground.portal import TOKEN, Portal

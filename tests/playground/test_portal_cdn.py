@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playground_course import SIZE, VIDEO
+from tests.playground.playground_course import SIZE, VIDEO
 
 from playground.content import File, Synthetic, sha256
 from playground.portal import TOKEN, Place, Portal

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playground_course import SIZE, VIDEO
+from tests.playground.playground_course import SIZE, VIDEO
 
 from playground.content import Synthetic
 from playground.portal import TOKEN, actions
