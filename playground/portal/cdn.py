@@ -10,11 +10,11 @@ import re
 from dataclasses import replace
 from email.utils import formatdate
 
-from playground.portal.actions import denied, unsatisfiable
 from playground.portal.catalogue import Objects, Stored
 from playground.portal.faults import Faults
 from playground.portal.ledger import Ledger
 from playground.portal.playlists import Playlists
+from playground.portal.refusals import denied, unsatisfiable
 from playground.portal.signing import Signer
 from playground.wire import Reply, Request
 from playground.wire.reply import document

@@ -28,11 +28,11 @@ def content_from(value: Any, folder: Path | None = None) -> Content:
             "A content must be a text, or an object with text, base64, file, or seed and size."
         )
     if "text" in value:
-        return text(value["text"])
+        return text(str(value["text"]))
     if "base64" in value:
-        return Bytes(base64.b64decode(value["base64"], validate=True))
+        return Bytes(_decoded(str(value["base64"])))
     if "file" in value:
-        return _file(value["file"], folder)
+        return _file(str(value["file"]), folder)
     if "size" in value:
         return Synthetic(str(value.get("seed", "playground")), parse_size(value["size"]))
     raise ContentError(f"A content needs one of text, base64, file, size; it has {sorted(value)}.")
@@ -46,6 +46,13 @@ def parse_size(value: int | str) -> int:
             f"Size {value!r} must be a number with nothing, KiB, MiB or GiB after it."
         )
     return int(float(found[1]) * UNITS[found[2]])
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise ContentError("The text under 'base64' is no base64.") from error
 
 
 def _file(name: str, folder: Path | None) -> Content:

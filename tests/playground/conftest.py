@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.playground.playground_course import COURSE, VIDEO
 
 from playground.portal import TOKEN, Portal
+from tests.playground.playground_course import COURSE, VIDEO
 
 
 @pytest.fixture

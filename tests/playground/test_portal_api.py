@@ -4,12 +4,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from tests.playground.playground_course import COURSE, SIZE
 
 from playground.content import Synthetic
 from playground.portal import TOKEN, Portal
 from playground.portal import courses as c
 from playground.portal.catalogue import course_id
+from tests.playground.playground_course import COURSE, SIZE
 
 ID = course_id("test-course")
 CURRICULUM = f"courses/{ID}/subscriber-curriculum-items/"

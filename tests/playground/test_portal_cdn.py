@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from tests.playground.playground_course import SIZE, VIDEO
 
 from playground.content import File, Synthetic, sha256
 from playground.portal import TOKEN, Place, Portal
 from playground.portal import courses as c
 from playground.portal.signing import Form
+from tests.playground.playground_course import SIZE, VIDEO
 
 WHOLE = Synthetic("welcome", SIZE).read(0, SIZE)
 

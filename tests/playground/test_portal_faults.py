@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from tests.playground.playground_course import SIZE, VIDEO
 
 from playground.content import Synthetic
 from playground.portal import TOKEN, actions
 from playground.portal.catalogue import course_id
+from tests.playground.playground_course import SIZE, VIDEO
 
 TARGET = f"cdn:{VIDEO}"
 WHOLE = Synthetic("welcome", SIZE).read(0, SIZE)
