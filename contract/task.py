@@ -8,8 +8,9 @@ dispatcher to a newer job image.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,13 @@ ID_LIMIT = 256
 
 WHOLE_NUMBER_LIMIT = 2**53
 """Above it JavaScript rounds numbers, so the webhook's receiver would see another id."""
+
+DEPTH_LIMIT = 64
+"""Levels of nesting: far above any order, far below the depth where writing JSON overflows."""
+
+_GROWTH = 5
+"""A message written back is at most so many times longer: 1e15 becomes 1000000000000000.0."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
 _KNOWN = (
@@ -63,7 +71,7 @@ class Task:
         """Read a queue message. Raise `BadMessage`, naming the field and the cure."""
         data = _object(raw)
         reader = _Fields(data, raw)
-        return cls(
+        task = cls(
             task_id=reader.task_id(),
             course_url=reader.course_url(),
             email=reader.text("email"),
@@ -74,9 +82,16 @@ class Task:
             force=reader.force(),
             extra=MappingProxyType({k: v for k, v in data.items() if k not in _KNOWN}),
         )
+        if len(raw) > MESSAGE_LIMIT // _GROWTH:
+            _check_length(len(task.dump().encode()), raw)  # as it will lie on the volume
+        return task
 
     def dump(self) -> str:
-        """Return the message as compact JSON; parsing it gives the same task again."""
+        """Return the message as compact JSON; parsing it gives the same task again.
+
+        Letters stay what they are, so that no script makes the message longer; only halves of
+        surrogate pairs, which no encoding can hold, are written as escapes.
+        """
         data: dict[str, Any] = {"taskId": self.task_id, "courseUrl": self.course_url}
         optional = {
             "email": self.email,
@@ -88,16 +103,15 @@ class Task:
         }
         data.update({name: value for name, value in optional.items() if value is not None})
         data.update(self.extra)
-        return json.dumps(data, separators=(",", ":"))
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
-    if len(raw) > MESSAGE_LIMIT:
-        raise BadMessage(
-            f"The message has {len(raw)} bytes; at most {MESSAGE_LIMIT} are allowed.", raw
-        )
+    _check_length(len(raw), raw)
     try:
-        data = json.loads(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        data = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as exc:
         raise BadMessage(
             f"The message is no JSON: {exc}.",
@@ -106,7 +120,41 @@ def _object(raw: bytes) -> dict[str, Any]:
         ) from exc
     if not isinstance(data, dict):
         raise BadMessage(f"The message is a JSON {type(data).__name__}, not an object.", raw)
+    if _too_deep(data):
+        raise BadMessage(f"The message is nested more than {DEPTH_LIMIT} levels deep.", raw)
     return data
+
+
+def _check_length(length: int, raw: bytes) -> None:
+    if length > MESSAGE_LIMIT:
+        raise BadMessage(
+            f"The message has {length} bytes; at most {MESSAGE_LIMIT} are allowed.", raw
+        )
+
+
+def _no_number(text: str) -> float:
+    """Refuse what Python reads and JSON does not know: written back, no other program reads it."""
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text[:20])
+
+
+def _too_deep(data: object) -> bool:
+    level: list[object] = [data]
+    for _ in range(DEPTH_LIMIT):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    """Return what a value holds, as far as that may hold something itself."""
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [inner for inner in found if isinstance(inner, dict | list)]
 
 
 class _Fields:
@@ -124,8 +172,8 @@ class _Fields:
         value = self._data.get(name)
         if value is None or value == "":
             return None
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise self._bad(name, "a text")
+        if isinstance(value, bool) or not isinstance(value, str | int) or not _plain(str(value)):
+            raise self._bad(name, "a text without control characters")
         return str(value)
 
     def task_id(self) -> int | str:
@@ -146,6 +194,7 @@ class _Fields:
             raise self._bad("courseUrl", "a text, the address of the course")
         try:
             parts = urlsplit(value)
+            _ = parts.port  # raises when it is none
         except ValueError as exc:
             raise self._bad("courseUrl", f"a valid address ({exc})") from exc
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/"):
@@ -154,7 +203,7 @@ class _Fields:
 
     def captions(self) -> str | None:
         value = self._data.get("captions")
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if isinstance(value, list) and all(isinstance(i, str) and _plain(i) for i in value):
             return ",".join(value) or None
         return self.text("captions")
 
