@@ -40,6 +40,8 @@ _HASH = 16
 """Hex digits of SHA-256 in a name: 64 bits, so a million odd ids collide with odds of 1 in 10^7."""
 _SAFE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _SAFE_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_SAFE_FOLDER = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+"""Lower case only: some file systems take `Task_A` and `Task_a` for one folder."""
 _LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH}}}")
 
 # --- files of a sandbox ---------------------------------------------------------------------------
@@ -67,7 +69,7 @@ def label_value(task_key: str) -> str:
 
 def folder_name(task_key: str) -> str:
     """Name of a task's folder on one machine: `Task_<id>`, safe on any file system."""
-    return "Task_" + _slug(task_key, 200, _SAFE_LABEL)
+    return "Task_" + _slug(task_key, 200, _SAFE_FOLDER)
 
 
 def _slug(text: str, limit: int, safe: re.Pattern[str]) -> str:
