@@ -245,7 +245,7 @@ def _wait(error: Unavailable, method: str, tried: int) -> float | None:
     asked: float | None = error.retry_after
     if asked is not None:
         return asked if asked <= LONGEST_WAIT else None
-    return random.uniform(0.5, 1.0) * 0.2 * 2**tried  # noqa: S311 - spreads load, guards nothing
+    return random.uniform(0.5, 1.0) * 0.2 * 2.0**tried  # noqa: S311 - spreads load, guards nothing
 
 
 def _rest(answer: BaseHTTPResponse) -> bytes:

@@ -34,9 +34,6 @@ USER = 65532
 GRACE = 30
 """Seconds between SIGTERM and SIGKILL: enough to finish a checkpoint, not a transfer."""
 
-BACKOFF_LIMIT = 3
-"""Deaths without a meaning (OOM, a kubelet's refusal) that the Job repeats by itself."""
-
 LOST_NODE_PATIENCE = 60
 """Seconds until a pod leaves a node that is gone; the default of 300 is 4 idle minutes more."""
 
@@ -114,7 +111,7 @@ def _job_spec(settings: KubernetesSettings) -> Manifest:
     return {
         "parallelism": 1,
         "completions": 1,
-        "backoffLimit": BACKOFF_LIMIT,
+        "backoffLimit": settings.backoff_limit,
         "activeDeadlineSeconds": int(settings.deadline),
         # Never two pods at once on one volume: a new one only when the old one has ended.
         "podReplacementPolicy": "Failed",

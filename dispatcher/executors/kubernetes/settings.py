@@ -66,6 +66,9 @@ class KubernetesSettings:
     deadline: float = 86400
     """RUN_DEADLINE, seconds. The only bound on runs that are disrupted again and again (24 h);
     waiting for an image or a node counts too."""
+    backoff_limit: int = 3
+    """JOB_BACKOFF_LIMIT. Deaths without a meaning (OOM, a kubelet's refusal) that the Job itself
+    repeats, 10, 20 and 40 s later, before the dispatcher is asked; 0 asks it at once."""
     resources: Resources = field(default_factory=Resources)
     tmp_size: str = "1Gi"
     """JOB_TMP_SIZE. Limit of the container's /tmp; a run above it is evicted."""
@@ -96,6 +99,7 @@ def read(reader: Reader) -> KubernetesSettings:
         service_account=reader.text("JOB_SERVICE_ACCOUNT", usual.service_account),
         secret=reader.text("JOB_SECRET"),
         deadline=_deadline(reader, usual.deadline),
+        backoff_limit=reader.whole("JOB_BACKOFF_LIMIT", usual.backoff_limit),
         resources=_resources(reader),
         tmp_size=reader.quantity("JOB_TMP_SIZE", usual.tmp_size),
         image_pull_secrets=_list(reader, "IMAGE_PULL_SECRETS"),
