@@ -1,0 +1,74 @@
+"""What of a lecture is wanted: which rendition, which languages. Pure.
+
+Goes in: the order's `quality` and `captions` as people write them. Comes out: one stream, and the
+captions to fetch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from job_image.sources.curriculum import MP4, Caption, Stream
+
+_HEIGHT = re.compile(r"\s*(\d{1,5})\s*p?\s*", re.ASCII | re.IGNORECASE)
+_EVERYTHING = ("", "all", "*")
+_NOTHING = ("none", "off", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the order asks for. `height` None: the best; `locales` None: all."""
+
+    height: int | None = None
+    locales: frozenset[str] | None = None
+
+
+def wishes(quality: str | None, captions: str | None) -> Wishes:
+    """Read the two fields of the order; words that are no height mean the best."""
+    return Wishes(height(quality or ""), _locales(captions or ""))
+
+
+def height(label: str) -> int | None:
+    """Return the height that a label such as "720" or "720p" names; None for any other."""
+    found = _HEIGHT.fullmatch(label)
+    return int(found[1]) if found else None
+
+
+def rendition(streams: Iterable[Stream], wanted: int | None) -> Stream | None:
+    """Return the MP4 whose height is nearest to `wanted`, or the highest; the first seen of equals.
+
+    Labels that are no heights ("Auto", "audio") are taken only when there is nothing else.
+    """
+    files = [stream for stream in streams if stream.kind == MP4]
+    known = [(tall, one) for one in files if (tall := height(one.label)) is not None]
+    if not known:
+        return files[0] if files else None
+    if wanted is None:
+        return max(known, key=lambda pair: pair[0])[1]
+    return min(known, key=lambda pair: (abs(pair[0] - wanted), -pair[0]))[1]
+
+
+def captions(offered: Sequence[Caption], wanted: frozenset[str] | None) -> list[Caption]:
+    """Return the captions in the wanted languages: "en" takes en_GB too, "en_GB" only itself."""
+    if wanted is None:
+        return list(offered)
+    return [one for one in offered if _same(one.locale) & wanted]
+
+
+def _same(locale: str) -> set[str]:
+    """Return the names by which a locale may be asked for."""
+    plain = _normal(locale)
+    return {plain, plain.partition("_")[0]}
+
+
+def _locales(text: str) -> frozenset[str] | None:
+    parts = [_normal(part) for part in text.split(",")]
+    if any(part in _EVERYTHING for part in parts if part or len(parts) == 1):
+        return None
+    return frozenset(part for part in parts if part not in _NOTHING)
+
+
+def _normal(locale: str) -> str:
+    return locale.strip().replace("-", "_").lower()

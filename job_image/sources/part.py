@@ -1,0 +1,164 @@
+"""A file that is still being fetched: its bytes, and a note of what they belong to.
+
+Both lie in `.state/parts/`, so that the course folder never holds half a file and an upload needs
+no rule to leave one out. The note is on disk, synced, before the first byte that a later run could
+append to.
+
+What may be trusted after a crash: bytes handed to the kernel outlive the process but not the
+machine. So the note carries the boot it was written in and how much was synced at that time, every
+32 MiB: in the same boot the file's own size counts (a kill loses nothing that was written), in
+another one only what was synced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from job_image.sandbox import refusals, sync_folder, write_durably
+from job_image.sources.ranges import Known
+
+SMALL = 1024 * 1024
+"""Bytes up to which a file gets no note: fetching it again costs less than keeping one."""
+
+SYNC_EVERY = 32 * 1024 * 1024
+"""Bytes between two syncs: what a power cut may cost per open file. At 8 MiB the syncs begin to
+be felt on disks that a cloud rents out by the operation."""
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Part:
+    """One unfinished file. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.path = folder / f"{key}.part"
+        self._note = folder / f"{key}.json"
+        self._file: BinaryIO | None = None
+        self._noted = False
+        self._synced = 0
+        self.known = Known()
+        self.offset = 0
+        """Bytes that are there and good."""
+
+    def load(self) -> None:
+        """Find what an earlier run left; what cannot be relied on counts as nothing."""
+        note = _read(self._note)
+        if note is None or not self.path.exists():
+            return
+        size = self.path.stat().st_size
+        offset = size if note["boot"] == boot() != "" else min(size, note["synced"])
+        if note["known"].total is None or offset <= note["known"].total:
+            self.known, self.offset, self._noted = note["known"], offset, True
+            self._synced = min(offset, note["synced"])
+
+    def begin(self, known: Known) -> None:
+        """Forget all bytes; what comes now belongs to `known`."""
+        self.known, self.offset, self._synced, self._noted = known, 0, 0, False
+        with refusals(self.path):
+            self._open().truncate(0)
+            self._note.unlink(missing_ok=True)
+        if known.total is None or known.total > SMALL:
+            self._write_note()
+
+    def adopt(self, known: Known) -> None:
+        """Note what was learned of the object that the bytes belong to."""
+        if known != self.known:
+            self.known = known
+            self._write_note()
+
+    def append(self, data: bytes) -> None:
+        """Hand bytes to the kernel. Raise `VolumeFull` when they do not fit."""
+        file = self._open()
+        left = memoryview(data)
+        with refusals(self.path):
+            while left:
+                written = os.pwrite(file.fileno(), left, self.offset)
+                left = left[written:]
+                self.offset += written
+        if self.offset - self._synced >= SYNC_EVERY:
+            self.sync()
+
+    def tail(self, length: int) -> bytes:
+        """Return the last `length` bytes."""
+        with refusals(self.path), self.path.open("rb") as file:
+            file.seek(self.offset - length)
+            return file.read(length)
+
+    def content(self) -> bytes:
+        """Return all bytes (of a small file)."""
+        with refusals(self.path):
+            return self.path.read_bytes()
+
+    def sync(self) -> None:
+        """Make what is there survive a power cut."""
+        if self._file is None or not self._noted:
+            return
+        with refusals(self.path):
+            os.fdatasync(self._file.fileno())
+        self._synced = self.offset
+        self._write_note()
+
+    def close(self) -> None:
+        """Let go of the file; it can be gone on with."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def become(self, target: Path) -> None:
+        """Give the finished file its name, durably."""
+        file = self._open()
+        with refusals(target):
+            file.truncate(self.offset)
+            os.fsync(file.fileno())
+            self.close()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.path.replace(target)
+            sync_folder(target.parent)
+            self._note.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Remove all that there is."""
+        self.close()
+        self.known, self.offset, self._noted = Known(), 0, False
+        with refusals(self.path):
+            self._note.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            with refusals(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._file = os.fdopen(descriptor, "r+b", buffering=0)
+                self._file.truncate(self.offset)
+        return self._file
+
+    def _write_note(self) -> None:
+        note = {"boot": boot(), "synced": self._synced, "known": asdict(self.known)}
+        write_durably(self._note, json.dumps(note).encode())
+        self._noted = True
+
+
+def boot() -> str:
+    """Return the id of the running system; "" when it does not tell, which trusts nothing."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a note; None when there is none or it is broken."""
+    try:
+        data = json.loads(path.read_bytes())
+        known = Known(str(data["known"]["etag"]), str(data["known"]["modified"]), None)
+        total = data["known"]["total"]
+        if total is not None:
+            known = Known(known.etag, known.modified, int(total))
+        return {"boot": str(data["boot"]), "synced": int(data["synced"]), "known": known}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,28 @@
+"""A portal with courses, and an order for the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from playground.portal import Portal
+from playground.portal.courses import Course
+from tests.job_image.fetch.order import Order
+
+
+@pytest.fixture
+def ordering(tmp_path: Path) -> Iterator[Callable[..., Order]]:
+    """Open a portal with courses and give an order for the first of them."""
+    portals: list[Portal] = []
+
+    def order(*courses: Course, **more: object) -> Order:
+        portal = Portal(courses)
+        portals.append(portal)
+        portal.start()
+        return Order(portal, tmp_path / "sandbox", courses[0].slug, **more)  # type: ignore[arg-type]
+
+    yield order
+    for portal in portals:
+        portal.stop()
