@@ -1,4 +1,4 @@
-"""The command line: `python -m playground portal | receiver | media`.
+"""The command line: `python -m playground portal | receiver | media | proxy`.
 
 In: arguments, and secrets from the environment, never from arguments. Out: a process that serves
 until told to stop, or files. Exit code 2 for arguments or files that cannot be understood.
@@ -16,6 +16,8 @@ from playground.portal import TOKEN, Place, Portal
 from playground.portal.course_file import CourseFileError, Plan, load, parse
 from playground.portal.faults import describe
 from playground.process import run
+from playground.proxy import Proxy
+from playground.proxy.control import ControlledProxy
 from playground.receiver import Receiver
 
 
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_receiver(
         commands.add_parser("receiver", help="a webhook receiver that checks every delivery")
     )
+    _add_proxy(commands.add_parser("proxy", help="a TCP proxy with latency, freezes and cuts"))
     _add_media(
         commands.add_parser("media", help="make the sample courses with real media (needs PyAV)")
     )
@@ -84,6 +87,16 @@ def _add_receiver(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--signature-header", default="X-Signature", help="name (%(default)s)")
     parser.description = "Reads API_SECRET_KEY and WEBHOOK_SIGNING_KEY from the environment."
     parser.set_defaults(act=_receiver)
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
+    _add_serving(parser)
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="where it leads")
+    parser.add_argument(
+        "--delay-ms", type=float, default=0.0, help="latency each way (%(default)s)"
+    )
+    parser.add_argument("--control-port", type=int, default=0, help="port of the control API")
+    parser.set_defaults(act=_proxy)
 
 
 def _add_media(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +143,17 @@ def _receiver(chosen: argparse.Namespace) -> None:
         port=chosen.port,
     )
     run(receiver, {"url": receiver.url, "base": receiver.base}, chosen.ready_file)
+
+
+def _proxy(chosen: argparse.Namespace) -> None:
+    name, _, port = chosen.to.rpartition(":")
+    if not name or not port.isdigit():
+        raise ValueError(f"--to is {chosen.to!r}; it must be HOST:PORT.")
+    delay = chosen.delay_ms / 1000
+    proxy = Proxy((name, int(port)), delay=delay, host=chosen.host, port=chosen.port)
+    controlled = ControlledProxy(proxy, host=chosen.host, port=chosen.control_port)
+    addresses = {"address": f"{proxy.host}:{proxy.port}", "control": controlled.url}
+    run(controlled, addresses, chosen.ready_file)
 
 
 def _media(chosen: argparse.Namespace) -> None:

@@ -44,6 +44,11 @@ class Accounts:
         with self._lock:
             self._accounts.pop(token, None)
 
+    def appear_in(self, value: str) -> bool:
+        """Whether a text holds the token of any account."""
+        with self._lock:
+            return any(token in value for token in self._accounts)
+
     def of(self, request: Request) -> Account | None:
         """The account whose token both headers carry."""
         sent = {_bearer(request.headers.get(name, "")) for name in HEADERS}

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from email.utils import formatdate
 
+from playground.portal.accounts import Accounts
 from playground.portal.catalogue import Objects, Stored
 from playground.portal.faults import Faults
 from playground.portal.ledger import Ledger
@@ -27,10 +28,17 @@ class Cdn:
     """Answers requests for objects."""
 
     def __init__(
-        self, objects: Objects, playlists: Playlists, signer: Signer, faults: Faults, ledger: Ledger
+        self,
+        objects: Objects,
+        playlists: Playlists,
+        signer: Signer,
+        accounts: Accounts,
+        faults: Faults,
+        ledger: Ledger,
     ) -> None:
         self._objects, self._playlists = objects, playlists
-        self._signer, self._faults, self._ledger = signer, faults, ledger
+        self._signer, self._accounts = signer, accounts
+        self._faults, self._ledger = faults, ledger
 
     def answer(self, request: Request) -> Reply:
         """The reply to one request, faults included."""
@@ -61,9 +69,11 @@ class Cdn:
         return serve(request, stored)
 
     def _note_credentials(self, key: str, request: Request) -> None:
-        for name in request.headers:
-            if CREDENTIAL.fullmatch(name):
+        for name, value in request.headers.items():
+            if CREDENTIAL.fullmatch(name) or self._accounts.appear_in(value):
                 self._ledger.saw_credential(f"{request.method} {key}: {name}")
+        if self._accounts.appear_in(request.target):
+            self._ledger.saw_credential(f"{request.method} {key}: the URL")
 
 
 def serve(request: Request, stored: Stored) -> Reply:

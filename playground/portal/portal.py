@@ -67,7 +67,14 @@ class Portal:
         self._signer = Signer(make_key(seed), self.clock)
         self._public_cdn = place.public_cdn
         playlists = Playlists(self.catalogue, self._signer)
-        self._cdn = Cdn(self.catalogue.objects, playlists, self._signer, self.faults, self.ledger)
+        self._cdn = Cdn(
+            self.catalogue.objects,
+            playlists,
+            self._signer,
+            self.accounts,
+            self.faults,
+            self.ledger,
+        )
         self._api = Api(
             self.catalogue,
             self.accounts,

@@ -13,6 +13,9 @@ from typing import Any, Protocol, Self
 
 from playground.content import EMPTY, Bytes, Content
 
+BODILESS = (204, 304)
+"""Statuses that never have a body, whatever the plan says."""
+
 
 class Framing(Enum):
     """How the end of the body is told."""
@@ -113,7 +116,7 @@ class Reply:
     @property
     def length(self) -> int:
         """Bytes of the body, as declared."""
-        return self.end - self.start
+        return 0 if self.status in BODILESS else self.end - self.start
 
     def header(self, name: str) -> str | None:
         """The value of a header, by any spelling of its name."""
@@ -128,7 +131,7 @@ class Reply:
         """Status line and headers with the blank line."""
         lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
-        lines.append(_framing_line(self))
+        lines += _framing(self)
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
@@ -152,12 +155,15 @@ def plain(value: str, status: int = 200) -> Reply:
     return body(status, "text/plain; charset=utf-8", value.encode())
 
 
-def _framing_line(reply: Reply) -> str:
-    if reply.framing is Framing.CHUNKED:
-        return "Transfer-Encoding: chunked"
-    return (
-        "Connection: close" if reply.framing is Framing.CLOSE else f"Content-Length: {reply.length}"
-    )
+def _framing(reply: Reply) -> list[str]:
+    if reply.status in BODILESS:
+        return []
+    lines = {
+        Framing.LENGTH: f"Content-Length: {reply.length}",
+        Framing.CHUNKED: "Transfer-Encoding: chunked",
+        Framing.CLOSE: "Connection: close",
+    }
+    return [lines[reply.framing]]
 
 
 def _phrase(status: int) -> str:

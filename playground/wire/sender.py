@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from playground.content import Content
-from playground.wire.reply import Cut, Framing, Outcome, Reply
+from playground.wire.reply import BODILESS, Cut, Framing, Outcome, Reply
 
 STEP = 1024 * 1024
 FILE_STEP = 4 * STEP
@@ -198,4 +198,5 @@ def _chunk(piece: bytes) -> bytes:
 
 
 def _last(reply: Reply) -> bytes:
-    return b"0\r\n\r\n" if reply.framing is Framing.CHUNKED else b""
+    ends = reply.framing is Framing.CHUNKED and reply.status not in BODILESS
+    return b"0\r\n\r\n" if ends else b""

@@ -122,6 +122,12 @@ def test_a_credential_shown_to_the_cdn_is_noted_without_its_value(portal, fetch,
     assert portal.ledger.credentials_at_cdn == [f"GET {VIDEO}: {name.lower()}"]
 
 
+def test_a_token_in_any_other_header_or_in_the_url_is_noted_too(portal, fetch):
+    fetch(X_Anything=f"see {TOKEN}")
+    requests.get(f"{portal.signed_url(VIDEO)}&access={TOKEN}", timeout=10)
+    assert portal.ledger.credentials_at_cdn == [f"GET {VIDEO}: x-anything", f"GET {VIDEO}: the URL"]
+
+
 def test_the_token_does_not_open_the_cdn(portal):
     headers = {"Authorization": f"Bearer {TOKEN}", "X-Udemy-Authorization": f"Bearer {TOKEN}"}
     answer = requests.get(f"{portal.cdn_url}/{VIDEO}", headers=headers, timeout=10)

@@ -201,6 +201,19 @@ def test_a_script_decides_the_next_answers_then_judgement_again(receiver):
     assert all(one.genuine for one in deliveries)
 
 
+def test_an_answer_without_content_has_no_body_and_the_connection_lives_on(receiver):
+    receiver.answer_with(Answer(204))
+    with requests.Session() as session:
+        codes = [
+            session.post(
+                receiver.url, data=dumped(EVENT), headers=signed(dumped(EVENT)), timeout=10
+            )
+            for _ in range(2)
+        ]
+    assert [one.status_code for one in codes] == [204, 200]
+    assert (codes[0].content, codes[1].text) == (b"", "ok")
+
+
 def test_a_hanging_answer_keeps_the_sender_waiting_until_it_gives_up(receiver):
     receiver.answer_with(Answer(200, hang=3600))
     with pytest.raises(requests.exceptions.ReadTimeout):
