@@ -64,12 +64,20 @@ class Outcome:
     told: bool = False
 
     def dump(self, limit: int = MESSAGE_LIMIT) -> str:
-        """Return compact JSON of at most `limit` bytes; long texts are cut."""
+        """Return compact JSON of at most `limit` bytes, in UTF-8; long texts are cut."""
         for cut in (None, 1000, 400, 100):
-            short = replace(self, summary=_cut(self.summary, cut), advice=_cut(self.advice, cut))
+            short = replace(
+                self,
+                summary=_cut(self.summary, cut),
+                advice=_cut(self.advice, cut),
+                step=_cut(self.step, 40),
+                retry_after=_seconds(self.retry_after),
+            )
             text = json.dumps(asdict(short), ensure_ascii=False, separators=(",", ":"))
-            if len(text.encode("utf-8", "replace")) <= limit:
-                return text
+            # File names may hold bytes of no encoding; they must not cost the last words.
+            encoded = text.encode("utf-8", "replace")
+            if len(encoded) <= limit:
+                return encoded.decode()
         return json.dumps({"category": self.category[:100], "summary": "", "exit": self.exit})
 
     @classmethod
@@ -77,12 +85,12 @@ class Outcome:
         """Read what `dump` wrote; None when the text is anything else (a crash prints anything)."""
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(data, dict) or not isinstance(data.get("category"), str):
             return None
         return cls(
-            category=data["category"],
+            category=_text(data["category"]),
             summary=_text(data.get("summary")),
             advice=_text(data.get("advice")),
             exit=_whole(data.get("exit")),
@@ -97,13 +105,18 @@ def _cut(text: str, limit: int | None) -> str:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Return a text that any encoding takes; JSON may hold halves of surrogate pairs."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return an exit code; None for anything that is none."""
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+    return value if good else None  # type: ignore[return-value]
 
 
 def _seconds(value: object) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number else None  # type: ignore[arg-type]
+    """Return a wait; None for what is none: nan, infinity, below 0, beyond what a float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e12 else None
