@@ -10,7 +10,7 @@ import platform
 import shutil
 from pathlib import Path
 
-from tests.cluster import debian, mounts, oci
+from tests.cluster import archives, debian, mounts, oci
 from tests.cluster.commands import locked, run, say, timed
 from tests.cluster.names import PYTHON_IMAGE, cache
 
@@ -36,14 +36,14 @@ def key() -> str:
 
 def archive() -> Path:
     """The image's archive, made when the cache has none (about half a minute)."""
-    path = cache() / "images" / f"python-{key()}.tar"
+    path = archives.path_of("python", key())
     with locked(cache() / "base-image.lock"):
         if not path.exists():
             debian.install(*debian.FOR_IMAGES)
             say("making the Python base image with debootstrap")
             with timed("made the Python base image"):
                 _make(path)
-    return path
+    return archives.used(path)
 
 
 def _make(path: Path) -> None:

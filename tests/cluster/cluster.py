@@ -161,7 +161,10 @@ def helm() -> Path:
 def build_images() -> dict[str, Path]:
     """Archives of the product's images and of their base, by image name."""
     docker = chosen() is not Origin.BARE and kind.possible()
-    return {PYTHON_IMAGE: images.base_archive(docker=docker), **images.archives(docker=docker)}
+    return {
+        PYTHON_IMAGE: images.base_archive(docker=docker),
+        **images.product_archives(docker=docker),
+    }
 
 
 def load_images() -> None:

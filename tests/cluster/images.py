@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import base_image, debian
-from tests.cluster.commands import locked, run, say, timed
+from tests.cluster import archives, base_image, debian
+from tests.cluster.commands import ClusterError, locked, run, say, timed
 from tests.cluster.names import DISPATCHER_IMAGE, JOB_IMAGE, PYTHON_IMAGE, REPOSITORY, cache
 
 _PYTHON_OF_DOCKER = "python:3.13-slim"
 _RECIPE = "2"
-_KEPT_ARCHIVES = 2
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ IMAGES = (
 )
 
 
-def archives(*, docker: bool) -> dict[str, Path]:
+def product_archives(*, docker: bool) -> dict[str, Path]:
     """An archive for each image name, built where the cache has none of this content."""
     with locked(cache() / "images.lock"):
         return {image.name: _archive(image, docker=docker) for image in IMAGES}
@@ -47,7 +47,7 @@ def base_archive(*, docker: bool) -> Path:
     """The archive of the Python base image, under the name PYTHON_IMAGE."""
     if not docker:
         return base_image.archive()
-    path = cache() / "images" / "python-docker.tar"
+    path = archives.path_of("python", "docker")
     if not path.exists():
         run(["docker", "pull", _PYTHON_OF_DOCKER])
         run(["docker", "tag", _PYTHON_OF_DOCKER, PYTHON_IMAGE])
@@ -71,23 +71,21 @@ def _key(image: Image, *, docker: bool) -> str:
 
 
 def _archive(image: Image, *, docker: bool) -> Path:
-    path = cache() / "images" / f"{image.stem}-{_key(image, docker=docker)}.tar"
-    if path.exists():
-        path.touch()
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    say(f"building {image.name} from {image.dockerfile}")
-    with timed(f"built {image.name}"):
-        (_build_with_docker if docker else _build_with_buildah)(image, path)
-    _forget_old(image)
-    return path
-
-
-def _forget_old(image: Image) -> None:
-    found = (cache() / "images").glob(f"{image.stem}-*.tar")
-    newest_first = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in newest_first[_KEPT_ARCHIVES:]:
-        file.unlink()
+    """The archive of the sources as they are; built anew when they change during the build."""
+    for _ in range(_TRIES):
+        key = _key(image, docker=docker)
+        path = archives.path_of(image.stem, key)
+        if path.exists():
+            return archives.used(path)
+        say(f"building {image.name} from {image.dockerfile}")
+        with timed(f"built {image.name}"):
+            (_build_with_docker if docker else _build_with_buildah)(image, path)
+        if _key(image, docker=docker) == key:
+            return archives.used(path)
+        path.unlink()
+    raise ClusterError(
+        f"The sources of {image.name} changed during each of {_TRIES} builds; try again later."
+    )
 
 
 def _build_with_docker(image: Image, path: Path) -> None:
@@ -97,7 +95,6 @@ def _build_with_docker(image: Image, path: Path) -> None:
 
 
 def _saved_by_docker(name: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}")
     run(["docker", "save", "--output", half, name])
     half.rename(path)
@@ -112,7 +109,7 @@ def _buildah(*words: object) -> str:
 
 def _build_with_buildah(image: Image, path: Path) -> None:
     debian.install(*debian.FOR_IMAGES)
-    _buildah("rm", "--all")  # what a killed build left, mounts and all
+    _prepare_store()
     base = _base_in_buildah()
     how = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--force-rm"]
     what = ["--build-arg", f"PYTHON_IMAGE={base}", "--file", image.dockerfile]
@@ -121,6 +118,20 @@ def _build_with_buildah(image: Image, path: Path) -> None:
     half.unlink(missing_ok=True)
     _buildah("push", image.name, f"oci-archive:{half}:{image.name}")
     half.rename(path)
+
+
+def _prepare_store() -> None:
+    """Drop what a killed build left, and all layers once the dependencies are others.
+
+    Those layers would never be used again, and buildah itself forgets nothing.
+    """
+    _buildah("rm", "--all")
+    mark = cache() / "buildah" / "dependencies"
+    pinned = b"".join((REPOSITORY / name).read_bytes() for name in ("pyproject.toml", "uv.lock"))
+    now = f"{base_image.key()} {hashlib.sha256(pinned).hexdigest()}"
+    if not mark.exists() or mark.read_text() != now:
+        _buildah("rmi", "--all", "--force")
+        mark.write_text(now)
 
 
 def _base_in_buildah() -> str:

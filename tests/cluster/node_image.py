@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.cluster import debian, oci
+from tests.cluster import archives, debian, oci
 from tests.cluster.commands import locked, run, timed
 from tests.cluster.names import HERE, NODE_IMAGE, cache
 
@@ -25,17 +25,16 @@ def archive() -> Path:
     """The image's archive, made when the cache has none of this recipe."""
     words = f"{_RECIPE} {NODE_IMAGE} {platform.machine()} {_TOOLS}"
     content = words.encode() + _SOURCE.read_bytes()
-    path = cache() / "images" / f"node-{hashlib.sha256(content).hexdigest()[:16]}.tar"
+    path = archives.path_of("node", hashlib.sha256(content).hexdigest()[:16])
     with locked(cache() / "node-image.lock"):
         if not path.exists():
             with timed("made the node's image"), tempfile.TemporaryDirectory() as folder:
                 _make(path, Path(folder))
-    return path
+    return archives.used(path)
 
 
 def _make(path: Path, folder: Path) -> None:
     folder.chmod(0o755)  # the package manager downloads as a user of its own
-    path.parent.mkdir(parents=True, exist_ok=True)
     root = folder / "root"
     (root / "bin").mkdir(parents=True)
     run(["gcc", "-static", "-Os", "-s", "-o", root / "pause", _SOURCE])
