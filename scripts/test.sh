@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that must hold: lint, types, shape, all tests. Ends non-zero when anything failed.
 #
-# The cluster is built and started in the background while lint and the other tests run; the first time it takes some twelve minutes of two cores, later seconds. What cannot be
-# had (services, cluster) is skipped loudly at home and is a failure with CI=true.
+# The cluster is built and started in the background while lint and the other tests run; the first
+# time that takes some twelve minutes of two cores, later seconds. What cannot be had (services,
+# cluster) is skipped loudly at home and is a failure with CI=true.
 #   scripts/test.sh [arguments for pytest]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -36,7 +37,8 @@ class Board:
     """The queue and the board, as any client of Redis sees them."""
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=10)
+        # redis-py types every answer as maybe bytes, maybe awaitable
+        self._redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=10)
 
     def answers(self) -> bool:
         """Whether the server is there."""

@@ -23,6 +23,9 @@ class Screen(Protocol):
     def progress(self, title: str, stand: str, percent: float) -> None:
         """Show how far one task is; `stand` says what it is doing."""
 
+    def show(self, text: str) -> None:
+        """Print a text as it is."""
+
     def close(self) -> None:
         """End all that moves; what was said stays."""
 
@@ -50,6 +53,10 @@ class Lines:
             self._shown[title] = now
             self.say(f"{title}: {stand}, {percent:.0f} %")
 
+    def show(self, text: str) -> None:
+        """Print the text."""
+        print(text, flush=True)
+
     def close(self) -> None:
         """Nothing moves."""
 
@@ -72,6 +79,8 @@ class Bars:
     def say(self, sentence: str) -> None:
         """Print the sentence above the bars."""
         self._bars.console.print(sentence, markup=False, highlight=False)
+
+    show = say
 
     def progress(self, title: str, stand: str, percent: float) -> None:
         """Move the bar."""

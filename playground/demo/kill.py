@@ -1,0 +1,88 @@
+"""The second accident: the run of one order is killed in the middle of a large file.
+
+In: the portal's ledger, the task's folder. Out: what was true at that moment: which files were
+whole on the disk and which were open, against which the checks hold what happened afterwards.
+"""
+
+import hashlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import names
+from playground.content import Content, sha256
+from playground.demo import tally
+from playground.demo.folder import Folder
+from playground.demo.orders import KILL_AT, LONG, VICTIM
+from playground.demo.product import kill_run
+from playground.portal import Portal
+from playground.portal.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The moment of the kill. Targets are the ledger's names of files."""
+
+    at: float
+    """Unix seconds; whatever began later was asked for by the next run."""
+    pid: int
+    long_at: int
+    """Bytes of the large lecture that had been fetched."""
+    finished: dict[str, int]
+    """Files that lay whole on the disk, with their sizes."""
+    opened: dict[str, int]
+    """Files that had begun and were not whole, with the bytes fetched of them."""
+
+
+def is_cut(ledger: Ledger) -> bool:
+    """Whether the first connection of the large lecture has been cut."""
+    return bool(ledger.of(LONG).statuses)
+
+
+def is_half(ledger: Ledger) -> bool:
+    """Whether half of the large lecture has been fetched, in two connections."""
+    visits = ledger.visits(LONG)
+    return len(visits) == 2 and visits[-1].sent >= KILL_AT
+
+
+def kill(portal: Portal, folder: Folder) -> Kill:
+    """Kill the order's run; return what was there."""
+    pid = kill_run(folder, VICTIM.key)
+    at = time.time()
+    prefix = f"cdn:{VICTIM.slug}/"
+    portal.ledger.wait(lambda ledger: ledger.total(prefix).running == 0)
+    sums = tally.by_target(v for v in portal.ledger.visits(prefix) if v.started < at)
+    finished = _finished(portal, folder.sandbox(VICTIM.key))
+    opened = {name: one.distinct for name, one in sums.items() if name not in finished}
+    return Kill(at, pid, sums[LONG].distinct, finished, opened)
+
+
+def _finished(portal: Portal, sandbox: Path) -> dict[str, int]:
+    """Return the portal's files that lie whole in the sandbox, known by their bytes."""
+    there = Counter(digest(path) for path in files(sandbox))
+    known: dict[str, list[str]] = defaultdict(list)
+    for key in (key for key in portal.catalogue.objects if key.startswith(f"{VICTIM.slug}/")):
+        known[sha256(content_of(portal, key))].append(key)
+    sure = (keys for name, keys in known.items() if there[name] >= len(keys))
+    return {f"cdn:{key}": content_of(portal, key).size for keys in sure for key in keys}
+
+
+def content_of(portal: Portal, key: str) -> Content:
+    """Return what the portal serves under a key."""
+    return portal.stored(key).content
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the whole files of a course, unfinished ones and the product's own left out."""
+    for path in sorted(folder.rglob("*")):
+        own = names.STATE_DIR in path.relative_to(folder).parts
+        if path.is_file() and not own and path.suffix != ".part":
+            yield path
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
