@@ -21,6 +21,12 @@ SETTINGS_DIR = "SETTINGS_DIR"
 
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?", re.IGNORECASE)
+LONGEST = 10 * 365 * 86400.0
+"""Seconds of the longest duration, ten years: what every clock and wait can take."""
+
+LARGEST = 2**31 - 1
+"""The largest whole number, unless a setting has a limit of its own."""
+
 _SETTING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -55,7 +61,7 @@ def load(environ: Mapping[str, str]) -> dict[str, str]:
 def _files(folder: Path) -> dict[str, str]:
     try:
         files = [p for p in folder.iterdir() if _SETTING_NAME.fullmatch(p.name) and p.is_file()]
-        return {p.name: p.read_text(encoding="utf-8").removesuffix("\n") for p in files}
+        return {p.name: p.read_text(encoding="utf-8").rstrip("\r\n") for p in files}
     except (OSError, UnicodeDecodeError) as exc:
         raise BadSettings([f"{SETTINGS_DIR}={folder} cannot be read: {exc}."]) from exc
 
@@ -96,14 +102,15 @@ class Reader:
         value = self._values.get(name, "")
         return Secret(value) if value.strip() else None
 
-    def whole(self, name: str, default: int, *, least: int = 0) -> int:
-        """Return a whole number of at least `least`."""
+    def whole(self, name: str, default: int, *, least: int = 0, most: int = LARGEST) -> int:
+        """Return a whole number from `least` to `most`."""
         value = self.text(name)
         if not value:
             return default
-        if value.isascii() and value.isdigit() and int(value) >= least:
+        if re.fullmatch("[0-9]{1,18}", value) and least <= int(value) <= most:
             return int(value)
-        self.fault(name, f"a whole number of at least {least}")
+        limit = "" if most == LARGEST else f" and at most {most}"
+        self.fault(name, f"a whole number of at least {least}{limit}")
         return default
 
     def seconds(self, name: str, default: float) -> float:
@@ -111,9 +118,9 @@ class Reader:
         value = self.text(name)
         if not value:
             return default
-        match = _DURATION.fullmatch(value)
-        if match:
-            return float(match[1]) * _UNITS[(match[2] or "s").lower()]
+        duration = _duration(value)
+        if duration is not None:
+            return duration
         self.fault(name, 'a duration such as "20s", "10min", "6h" or "7d"')
         return default
 
@@ -124,9 +131,10 @@ class Reader:
             return default
         if value.lower() == "none":
             return ()
-        matches = [_DURATION.fullmatch(part.strip()) for part in value.split(",")]
-        if all(matches):
-            return tuple(float(m[1]) * _UNITS[(m[2] or "s").lower()] for m in matches if m)
+        durations = [_duration(part.strip()) for part in value.split(",")]
+        known = tuple(duration for duration in durations if duration is not None)
+        if len(known) == len(durations):
+            return known
         self.fault(name, 'durations such as "5min,30min,2h", or "none"')
         return default
 
@@ -159,13 +167,25 @@ class Reader:
         value = self.text(name)
         if not value:
             return ""
-        try:
-            parts = urlsplit(value)
-            good = parts.scheme in schemes and bool(parts.netloc or parts.path.strip("/"))
-        except ValueError:
-            good = False
-        if not good:
+        if not _is_address(value, schemes):
             self.fault(
                 name, "an address that begins with " + " or ".join(f"{s}://" for s in schemes)
             )
         return value
+
+
+def _duration(text: str) -> float | None:
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _UNITS[(match[2] or "s").lower()] if match else LONGEST + 1
+    return seconds if seconds <= LONGEST else None
+
+
+def _is_address(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises when it is none
+    except ValueError:
+        return False
+    if parts.scheme not in schemes or not text.lower().startswith(parts.scheme + "://"):
+        return False
+    return bool(parts.path.strip("/") if parts.scheme == "unix" else parts.hostname)
