@@ -110,8 +110,9 @@ class LocalExecutor:
             folder.termination.unlink(missing_ok=True)
             run.save(folder)
             program = self._program + (("report",) if closing else ())
+            environment = {**self._for_run(assignment, held), runs.RUN_VARIABLE: run.id}
             try:
-                process = runs.spawn(program, self._for_run(assignment, held), output, runner)
+                process = runs.spawn(program, environment, output, runner)
             except (Refused, OSError):
                 folder.run.unlink()  # nothing runs: the intention must not look like a death
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,9 @@ _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 _STATE, _STARTED = 0, 19
 """Places of a process's state and start in /proc/<pid>/stat behind the name (proc(5): 3 and 22)."""
 _DEAD = ("Z", "X")
+_PASSES = 3
+_DYING = 1.0
+"""Seconds that a killed process may take to be gone; more only in an endless wait for a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +100,40 @@ def boot_id() -> str:
     return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def having_as_input(file: Path) -> Iterator[int]:
-    """Yield the numbers of the processes that have this very file as their standard input."""
-    if not file.exists():
-        return
-    wanted = file.stat()
+def carrying(variable: str) -> Iterator[int]:
+    """Yield the numbers of the processes with `NAME=value` in the environment they began with."""
     for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):  # gone meanwhile, or another user's
-                found = (entry / "fd/0").stat()
-                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    yield int(entry.name)
+        if entry.name.isdigit() and _carries(int(entry.name), variable):
+            yield int(entry.name)
+
+
+def kill_carrying(variable: str) -> None:
+    """Kill all those processes, and those they start meanwhile, and see them gone."""
+    for _ in range(_PASSES):
+        found = list(carrying(variable))
+        for pid in found:
+            with suppress(ProcessLookupError):
+                _kill(pid, variable)
+        if not found:
+            return
+
+
+def _kill(pid: int, variable: str) -> None:
+    descriptor = os.pidfd_open(pid)
+    try:
+        if _carries(pid, variable):  # asked after opening: now the number cannot change hands
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [], _DYING)
+    finally:
+        os.close(descriptor)
+
+
+def _carries(pid: int, variable: str) -> bool:
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:  # gone meanwhile, or another user's
+        return False
+    return variable.encode() in environment.split(b"\0")
 
 
 def _stat(pid: int) -> list[str]:

@@ -23,8 +23,10 @@ from contract.outcome import Outcome
 from dispatcher.executors import Busy, Ending, Phase, Refused, Run
 from dispatcher.executors.local.files import Broken, read_json, write_json
 from dispatcher.executors.local.folder import TaskFolder
-from dispatcher.executors.local.process import Process, boot_id, having_as_input, own
+from dispatcher.executors.local.process import Process, boot_id, carrying, kill_carrying, own
 
+RUN_VARIABLE = "COURSE_RUNNER_RUN"
+"""Environment variable with the run's id: its processes are found by it, whoever started them."""
 _SIGNAL_BASE = 128
 """Exit code of a death by signal n is 128 + n, as shells and Kubernetes have it."""
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
@@ -48,6 +50,11 @@ class RunRecord:
     reason: str = ""
     deleting: float | None = None
     """Since when it is being removed."""
+
+    @property
+    def variable(self) -> str:
+        """What every process of the run has in its environment, as NAME=value."""
+        return f"{RUN_VARIABLE}={self.id}"
 
     def seen(self) -> Run:
         """Return the run as policy sees it."""
@@ -153,20 +160,17 @@ def spawn(
     return Process.of(pid) or Process(pid, 0, boot_id())  # gone if SIGCHLD is ignored here
 
 
-def find_process(folder: TaskFolder) -> Process | None:
-    """Return the run's first process, found by its standard input; None while there is none."""
-    found = filter(None, map(Process.of, having_as_input(folder.runner)))
+def find_process(run: RunRecord) -> Process | None:
+    """Return the run's first process, found by its environment; None while there is none."""
+    found = filter(None, map(Process.of, carrying(run.variable)))
     return min(found, key=lambda process: process.started, default=None)
 
 
-def sweep(folder: TaskFolder, run: RunRecord) -> None:
+def sweep(run: RunRecord) -> None:
     """Kill what the run's process left behind: like a container's, a run's end is all of it."""
     if run.process is not None and run.is_ours() and run.process.exit_code() is not None:
         run.process.signal_group(signal.SIGKILL)  # unreaped, its number still names the group
-    if folder.in_use():
-        for pid in having_as_input(folder.runner):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    kill_carrying(run.variable)
 
 
 def end_of(folder: TaskFolder, run: RunRecord, now: float) -> tuple[float, int | None, str]:

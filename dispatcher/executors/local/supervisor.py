@@ -143,8 +143,8 @@ class Supervisor:
                 self._end(held, run)
 
     def _find(self, held: Held, run: RunRecord) -> None:
-        """A crash came between a run's start and its record: look who has its lock."""
-        process = runs.find_process(held.folder)
+        """A crash came between a run's start and its record: look for it."""
+        process = runs.find_process(run)
         if process is not None:
             replace(run, process=process).save(held.folder)
             self.reload(held.folder.root.name)
@@ -158,7 +158,7 @@ class Supervisor:
 
     def _end(self, held: Held, run: RunRecord) -> None:
         """Write the end down, then let the kernel forget the process: never the other way."""
-        runs.sweep(held.folder, run)
+        runs.sweep(run)
         ended, code, reason = runs.end_of(held.folder, run, time.time())
         if run.deleting is not None:
             held.folder.run.unlink()

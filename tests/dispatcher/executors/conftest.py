@@ -1,5 +1,20 @@
-"""Makes the shared suite's plain asserts as talkative as those of a test module."""
+"""The local bench, and asserts of the shared suite that are as talkative as a test module's."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.dispatcher.executors.conformance")
+pytest.register_assert_rewrite(
+    "tests.dispatcher.executors.bench", "tests.dispatcher.executors.conformance"
+)
+
+from tests.dispatcher.executors.local_bench import LocalBench  # noqa: E402 - after the line above
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalBench]:
+    """Local executors on a folder of this test alone."""
+    bench = LocalBench(tmp_path / "Staging_Download")
+    yield bench
+    bench.close()
