@@ -9,15 +9,17 @@ trip unchanged.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 KEY_PREFIX = "whsec_"
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ class Event:
     def id(self) -> str:
         """Stable over retries and restarts, so that a receiver can drop repeats.
 
-        It is a header: headers hold ASCII safely, so an id beyond it is sent as its hash.
+        The time belongs to it: a task that is run again by force is news, not a repeat. It is a
+        header and is signed in front of a full stop, so an id that holds one, or what a header
+        holds badly, is sent as its hash.
         """
-        text = f"{self.task_id}:{self.status}"
-        if text.isascii():
+        text = f"{self.task_id}:{self.status}:{self.timestamp}"
+        if _SAFE_ID.fullmatch(text):
             return text
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
@@ -61,14 +65,17 @@ def body(event: Event, secret_key: str | None) -> bytes:
 def signing_key(text: str) -> bytes:
     """Return the key's bytes: base64 behind `whsec_`, otherwise the text's own UTF-8 bytes.
 
-    Raise `ValueError` when what follows `whsec_` is no base64.
+    Raise `ValueError` when what follows `whsec_` is no base64, or nothing.
     """
     if not text.startswith(KEY_PREFIX):
         return text.encode()
     try:
-        return base64.b64decode(text[len(KEY_PREFIX) :], validate=True)
-    except binascii.Error as exc:
+        key = base64.b64decode(text[len(KEY_PREFIX) :], validate=True)
+    except ValueError as exc:  # binascii.Error, or letters beyond ASCII
         raise ValueError(f"what follows {KEY_PREFIX} is no base64") from exc
+    if not key:
+        raise ValueError(f"nothing follows {KEY_PREFIX}")  # an empty key proves nothing
+    return key
 
 
 def headers(
