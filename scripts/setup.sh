@@ -2,7 +2,7 @@
 # Makes .venv with exactly what uv.lock pins, hash-checked; quick when nothing changed.
 #   scripts/setup.sh demo      what `make demo` needs
 #   scripts/setup.sh all       everything, for tests
-# Needs python3 >= 3.11 with pip (or uv on PATH) and a package index; no root.
+# Needs python3 >= 3.11 with pip (or uv on PATH) and a package index; no root, no python3-venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
@@ -13,23 +13,34 @@ key=$(cat uv.lock pyproject.toml scripts/setup.sh | sha256sum | cut -c1-16)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then exit 0; fi
 if [ "$what" = demo ] && [ -f .venv/.installed-all ] && [ "$(cat .venv/.installed-all)" = "$key" ]; then exit 0; fi
 
+fail() { echo "setup: $*" >&2; exit 1; }
+python=$(command -v python3) || fail "there is no python3 on PATH; install Python 3.11 or newer"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 must be 3.11 or newer, this is $("$python" -V)"
+
+# uv knows no pip.conf: pass on the index and the certificates that pip is set up to use.
+export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1
+index=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
+if [ -n "$index" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}; fi
+if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
+# A service user may have no home.
+if ! mkdir -p "${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/uv}" 2>/dev/null; then export UV_CACHE_DIR=$PWD/.tools/cache; fi
+
 uv=$(command -v uv || true)
 if [ -z "$uv" ]; then
   uv=.tools/uv/bin/uv
   if [ ! -x "$uv" ]; then
+    "$python" -m pip --version >/dev/null 2>&1 || fail "$python has no pip; install it (Debian: apt install python3-pip), or put uv on PATH"
     echo "setup: installing uv (a Python package) into .tools/ of this checkout"
-    python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore \
-      --target .tools/uv 'uv>=0.9,<1'
+    "$python" -m pip install --quiet --no-warn-script-location --root-user-action=ignore --target .tools/uv 'uv>=0.9,<1'
   fi
 fi
-python=$(command -v python3)
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: python3 must be 3.11 or newer, this is $("$python" -V)"; exit 1; }
 echo "setup: installing the packages that uv.lock pins into .venv of this checkout ($what)"
 [ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
 rm -f .venv/.installed-*
 requirements=$(mktemp)
 trap 'rm -f "$requirements"' EXIT
 "$uv" export --quiet --frozen --no-emit-project "${select[@]}" --output-file "$requirements"
-VIRTUAL_ENV=$PWD/.venv "$uv" pip sync --quiet --require-hashes "$requirements"
-VIRTUAL_ENV=$PWD/.venv "$uv" pip install --quiet --no-deps --editable .
+export VIRTUAL_ENV=$PWD/.venv
+"$uv" pip sync --quiet --require-hashes "$requirements"
+"$uv" pip install --quiet --no-deps --editable .
 echo "$key" > "$stamp"
