@@ -31,9 +31,7 @@ def kubeconfig() -> Path:
 def up(*, fresh: bool) -> Path:
     """The running cluster, or a new one."""
     if not possible():
-        raise ClusterError(
-            "kind or a running Docker is missing; install both, or unset TEST_CLUSTER."
-        )
+        raise ClusterError("No kind, or no running Docker; install both, or unset TEST_CLUSTER.")
     with locked(cache() / "kind.lock"):
         if fresh:
             _delete()
