@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,25 +88,30 @@ def set_aside(path: Path) -> Path:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove `folder` and all below it, also what its owner made unwritable. Raise `OSError`."""
-    if folder.exists():
-        shutil.rmtree(folder, onerror=_insist)
+    """Remove `folder` and all below it, also what its owner made unwritable. Raise `OSError`.
+
+    Another program may be removing the same folder.
+    """
+    opened = False
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:  # the other program was faster
+            continue
+        except PermissionError:
+            if opened:
+                raise
+            opened = True
+            _open_up(folder)
 
 
-def _insist(action: Callable[..., Any], path: str, info: Any) -> None:
-    """Try once more after giving ourselves the right to; what is gone already is fine."""
-    error = info[1]
-    if isinstance(error, FileNotFoundError):
-        return
-    if not isinstance(error, PermissionError):
-        raise error
-    parent = Path(path).parent
-    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
-    if Path(path).is_dir() and not Path(path).is_symlink():
-        Path(path).chmod(stat.S_IRWXU)
-        shutil.rmtree(path)
-    else:
-        Path(path).unlink(missing_ok=True)
+def _open_up(folder: Path) -> None:
+    """Give ourselves every right to the folders in `folder`, from the top down."""
+    folder.chmod(stat.S_IRWXU)
+    for base, inner, _ in os.walk(folder):
+        for path in (Path(base, name) for name in inner):
+            if not path.is_symlink():
+                path.chmod(stat.S_IRWXU)
 
 
 def used_bytes(folder: Path) -> int:

@@ -6,6 +6,11 @@ import json
 import logging
 import os
 import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +19,11 @@ from contract import names
 from contract.handoff import Assignment
 from contract.log import LOGGER
 from dispatcher.executors import Busy, Phase, Refused, Unavailable
-from dispatcher.executors.local import LocalExecutor
+from dispatcher.executors.local import LocalExecutor, files
 from tests.dispatcher.executors.bench import Stage, order
 from tests.dispatcher.executors.local_bench import LocalBench
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -150,24 +157,74 @@ def test_what_a_crash_left_half_done_is_finished(local: LocalBench) -> None:
     assert [path.name for path in local.folder.iterdir()] == [".lock"]
 
 
-def test_a_volume_is_removed_whatever_is_in_it(local: LocalBench, tmp_path: Path) -> None:
-    """Read-only folders, broken and outward links go; what a link points to stays."""
-    outside = tmp_path / "precious"
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder of an ordinary user, who we are meanwhile: root is stopped by no right."""
+    root = os.geteuid() == 0
+    folder = Path(tempfile.mkdtemp())
+    if root:
+        os.chown(folder, NOBODY, -1)
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_folder_is_removed_whatever_is_in_it(place: Path) -> None:
+    """Locked folders, broken and outward links go; what a link points to stays."""
+    outside, doomed = place / "precious", place / "doomed"
+    inner = doomed / "locked" / "inner"
+    inner.mkdir(parents=True)
     outside.mkdir()
     (outside / "file").write_text("x")
+    (inner / "file").write_text("x")
+    (inner / "link").symlink_to(outside)
+    (inner / "broken").symlink_to("nowhere")
+    (inner / "closed").mkdir(mode=0o000)
+    outside.chmod(0o500)
+    inner.chmod(0o000)
+    inner.parent.chmod(0o500)
+    with pytest.raises(PermissionError):
+        next(inner.iterdir())
+    files.remove_tree(doomed)
+    assert not doomed.exists()
+    assert (outside / "file").read_text() == "x"
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o500
+
+
+def test_what_cannot_be_removed_is_a_trouble_and_no_task(local: LocalBench) -> None:
+    """A volume whose files resist is no task any more; `trouble` names the rest until it goes."""
     stage = Stage(local, order())
     stage.executor.ensure_volume(stage.task)
-    locked = local.root(stage.task) / "locked" / "inner"
-    locked.mkdir(parents=True)
-    (locked / "file").write_text("x")
-    (locked / "link").symlink_to(outside)
-    (locked / "broken").symlink_to("nowhere")
-    locked.chmod(0o000)
-    locked.parent.chmod(0o500)
-    stage.executor.remove_volume(stage.name, stage.volume.id)
-    assert stage.holding is None
-    assert [path.name for path in local.folder.iterdir()] == [".lock"]
-    assert (outside / "file").read_text() == "x"
+    (local.root(stage.task) / "mounted").mkdir()
+    with _resisting(local.root(stage.task) / "mounted"):
+        stage.executor.remove_volume(stage.name, stage.volume.id)
+        assert stage.holding is None
+        (left,) = local.folder.glob(".deleting-*")
+        assert str(left) in stage.executor.trouble()
+        stage = stage.again()
+        assert str(left) in stage.executor.trouble()
+    stage = stage.again()
+    assert not left.exists()
+    assert stage.executor.trouble() == ""
+
+
+@contextmanager
+def _resisting(folder: Path) -> Iterator[None]:
+    """Have a file in `folder` that nobody can remove; skip where that cannot be arranged."""
+    (folder / "file").touch()
+    if subprocess.run(["chattr", "+i", folder / "file"], check=False).returncode:
+        pytest.skip("needs the right to make a file immutable")
+    number = (folder / "file").stat().st_ino
+    try:
+        yield
+    finally:
+        base = next(p for p in folder.parents if p.name == "Staging_Download")
+        found = [path for path in base.rglob("file") if path.stat().st_ino == number]
+        subprocess.run(["chattr", "-i", *found], check=True)
 
 
 def test_a_folder_removed_by_hand_is_gone(local: LocalBench) -> None:
