@@ -47,13 +47,21 @@ def run(context: Context, checkpoint: Checkpoint) -> None:
     checkpoint.save()
     _tell_what_is_done(context, checkpoint)
     _begin(context, checkpoint)
-    for step in STEPS:
+    for step in _wanted(context):
         if not checkpoint.has(step):
             _with_retries(context, checkpoint, step)
             fault.point(f"{step}:done")
             checkpoint.mark(step)
             fault.point(f"{step}:marked")
     context.log.event("SUCCESS", "Task %s is done.", context.task.key)
+
+
+def _wanted(context: Context) -> list[str]:
+    """Return the steps that the settings ask for: no database, no row; no address, no webhook."""
+    settings = context.settings
+    left_out = {"record"} if settings.database.url is None else set()
+    left_out |= set() if settings.webhook.url else {"announce"}
+    return [step for step in STEPS if step not in left_out]
 
 
 def _with_retries(context: Context, checkpoint: Checkpoint, step: str) -> None:
@@ -94,8 +102,9 @@ def _announce_step(context: Context, checkpoint: Checkpoint, step: str, attempt:
 
 def _tell_what_is_done(context: Context, checkpoint: Checkpoint) -> None:
     if checkpoint.done:
-        done = ", ".join(step for step in STEPS if checkpoint.has(step))
-        left = ", ".join(step for step in STEPS if not checkpoint.has(step)) or "nothing"
+        wanted = _wanted(context)
+        done = ", ".join(step for step in wanted if checkpoint.has(step))
+        left = ", ".join(step for step in wanted if not checkpoint.has(step)) or "nothing"
         context.log.event("RESUME", "Already done: %s. Left to do: %s.", done, left)
 
 
@@ -137,13 +146,10 @@ def _verify(context: Context, checkpoint: Checkpoint) -> None:
 
 
 def _record(context: Context, checkpoint: Checkpoint) -> None:
-    if context.settings.database.url is not None:
-        _late("job_image.database").finish(context, "completed")
+    _late("job_image.database").finish(context, "completed")
 
 
 def _announce(context: Context, checkpoint: Checkpoint) -> None:
-    if not context.settings.webhook.url:
-        return
     if not checkpoint.finished_at:
         checkpoint.finished_at = int(time.time())
         checkpoint.save()

@@ -1,4 +1,4 @@
-"""Orders on a real cluster: dispatcher in a pod, in a namespace that admits only restricted pods."""
+"""Orders on a real cluster: the dispatcher in a pod, in a namespace that admits restricted pods."""
 
 from __future__ import annotations
 

@@ -6,13 +6,19 @@ installs a dispatcher with a queue of its own, so that tests do not see each oth
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import sqlalchemy as sa
@@ -61,7 +67,6 @@ class Town:
     redis_url: str
     database_url: str
     rclone_config: str
-    address: str
     rows: sa.Table = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +140,10 @@ class Town:
         """SHA-256 of every file of a course on the remote, by path."""
         folder = self.remote / "courses" / slug
         files = [path for path in folder.rglob("*") if path.is_file()]
-        return {str(path.relative_to(folder)): _sha256(path) for path in files}
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
 
     def served(self, slug: str, lecture: str) -> str:
         """SHA-256 of what the portal serves for a lecture."""
@@ -195,14 +203,15 @@ class Desk:
 
 
 @contextmanager
-def town(services: Services, kubeconfig: Path, folder: Path) -> Iterator[Town]:
-    """Build the world; it is gone at the end."""
+def town(redis_url: str, database_url: str, kubeconfig: Path, folder: Path) -> Iterator[Town]:
+    """Build the world around a Redis and a PostgreSQL of this machine; it is gone at the end."""
     address, bind = cluster.host_address(), cluster.bind_address()
     kube = Kube(cluster.kubectl(), kubeconfig, f"e2e-{uuid.uuid4().hex[:6]}")
     with ExitStack() as stack:
-        forward = [
-            stack.enter_context(Forward(bind, port))
-            for port in (services.redis_port, services.postgres_port, services.s3_port)
+        remote = folder / "remote"
+        s3 = stack.enter_context(s3_server(remote, bind, address))
+        seen_by_pods = [
+            stack.enter_context(reachable(url, bind, address)) for url in (redis_url, database_url)
         ]
         portal = Portal([course(f"course-{n}") for n in range(1, 20)], place=Place(host=bind))
         stack.enter_context(portal)
@@ -215,11 +224,58 @@ def town(services: Services, kubeconfig: Path, folder: Path) -> Iterator[Town]:
             kube=kube,
             portal=portal,
             receiver=receiver,
-            redis=redis.Redis(port=services.redis_port, password=services.redis_password),
-            engine=sa.create_engine(services.postgres_url(f"127.0.0.1:{services.postgres_port}")),
-            remote=services.s3_folder,
-            redis_url=_redis_url(services, f"{address}:{forward[0].port}"),
-            database_url=services.postgres_url(f"{address}:{forward[1].port}"),
-            rclone_config=services.s3_config(f"http://{address}:{forward[2].port}"),
-            address=address,
+            redis=redis.Redis.from_url(redis_url),
+            engine=sa.create_engine(database_url, poolclass=sa.NullPool),
+            remote=remote,
+            redis_url=seen_by_pods[0],
+            database_url=seen_by_pods[1],
+            rclone_config=s3,
         )
+
+
+@contextmanager
+def reachable(url: str, bind: str, address: str) -> Iterator[str]:
+    """The URL under which pods reach a server of this machine's loopback."""
+    parts = urlsplit(url)
+    assert parts.port is not None, url
+    with Forward(bind, parts.port) as forward:
+        login = parts.netloc.rpartition("@")[0]
+        place = f"{address}:{forward.port}"
+        yield urlunsplit(parts._replace(netloc=f"{login}@{place}" if login else place))
+
+
+@contextmanager
+def s3_server(folder: Path, bind: str, address: str) -> Iterator[str]:
+    """A real S3 server (rclone's) that keeps its objects as files in `folder`; its rclone.conf."""
+    (folder / "courses").mkdir(parents=True)
+    access, secret = f"access{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+    port = free_port(bind)
+    rclone = Path(sys.executable).parent / "rclone"
+    command = [str(rclone), "serve", "s3", str(folder), "--addr", f"{bind}:{port}"]
+    environment = {**os.environ, "RCLONE_AUTH_KEY": f'"{access},{secret}"', "RCLONE_CONFIG": ""}
+    with (folder.parent / "s3.log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            until(lambda: _listens(bind, port), "the S3 server listens", 30)
+            yield (
+                "[remote]\ntype = s3\nprovider = Rclone\nforce_path_style = true\n"
+                f"access_key_id = {access}\nsecret_access_key = {secret}\n"
+                f"endpoint = http://{address}:{port}\n"
+            )
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def free_port(bind: str) -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.create_server((bind, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _listens(bind: str, port: int) -> bool:
+    try:
+        socket.create_connection((bind, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
