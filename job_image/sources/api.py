@@ -121,7 +121,7 @@ class Api:
         with self._wire.open(url, _HEADERS, stay=True) as answer:
             if answer.status == 429:
                 body = answer.body(refusals.LOOK)
-                if refusals.is_challenge(429, answer.headers, body):
+                if refusals.is_challenge(answer.headers, body):
                     raise refusals.blocked(answer.host)
                 self._patience.refused(asked_wait(answer.headers, time.time()), answer.host)
                 return None
@@ -140,7 +140,7 @@ def _document(answer: Answer, what: str) -> dict[str, Any]:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        if refusals.is_challenge(answer.status, answer.headers, body[: refusals.LOOK]):
+        if refusals.is_challenge(answer.headers, body[: refusals.LOOK]):
             raise refusals.blocked(answer.host) from exc
         raise Unanswered(f"{answer.host} answered for {what} with no JSON.") from exc
     if not isinstance(data, dict):

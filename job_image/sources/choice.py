@@ -14,6 +14,8 @@ from job_image.sources.curriculum import MP4, Caption, Stream
 
 _HEIGHT = re.compile(r"\s*(\d{1,5})\s*p?\s*", re.ASCII | re.IGNORECASE)
 _EVERYTHING = ("", "all", "*")
+BEST = ("best", "highest", "max", "auto")
+"""Words for the best quality."""
 _NOTHING = ("none", "off", "-")
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from contract.errors import Misconfigured, NotEntitled
+from contract.errors import CourseRunnerError, Misconfigured, NotEntitled
 from job_image.sources.api import PAGE_SIZES, Api
-from job_image.sources.refusals import refused_token
+from job_image.sources.naming import clean
+from job_image.sources.refusals import ADVICE, Missing, refused_token
 from job_image.stop import Stop
 
 _FIELDS = {
@@ -63,15 +64,26 @@ def find(api: Api, name: str, stop: Stop) -> Course:
         try:
             found = _search(api, path, more, name, stop)
         except NotEntitled as exc:
-            if number == 0:  # everybody may see the own courses, so it is the token
-                raise refused_token(urlsplit(api.base).hostname or "", 403) from exc
+            if number == 0:
+                raise _unusable(api, exc) from exc
             continue  # accounts without a plan may not even ask for that list
         if found:
             return found
     raise NotEntitled(
         f'The course "{name}" is not among the courses of this account.',
-        advice="Check the course's address, and that this account is enrolled in it.",
+        advice=ADVICE,
     )
+
+
+def _unusable(api: Api, error: NotEntitled) -> CourseRunnerError:
+    """Return why not even the own courses can be listed: no platform is there, or no account."""
+    host = urlsplit(api.base).hostname or ""
+    if isinstance(error, Missing):
+        return Misconfigured(
+            f"There is no course platform at {host}: it answered 404.",
+            advice="Check PLATFORM_URL, or the host in the course's address.",
+        )
+    return refused_token(host, 403)
 
 
 def _search(api: Api, path: str, more: dict[str, str], name: str, stop: Stop) -> Course | None:
@@ -98,4 +110,4 @@ def _course(entry: Any) -> Course | None:
         return None
     number, slug, title = str(entry["id"]), entry.get("published_title"), entry.get("title")
     slug = slug if isinstance(slug, str) and slug else number
-    return Course(number, slug, title if isinstance(title, str) and title else slug)
+    return Course(number, slug, clean(title) if isinstance(title, str) and title else slug)

@@ -25,6 +25,7 @@ GRACE = 5.0
 """Seconds that threads have to put away their work once told to stop."""
 
 J = TypeVar("J", bound=Hashable)
+T = TypeVar("T")
 
 
 class Crew(Generic[J]):
@@ -116,3 +117,16 @@ class Crew(Generic[J]):
         deadline = time.monotonic() + GRACE
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def attended(work: Callable[[], T], stop: Stop, abort: Callable[[], None]) -> T:
+    """Return what `work` returns, or raise `Stopped` soon after it was asked for, whatever it does.
+
+    For requests outside the crew: the main thread must not be the one that waits for an answer.
+    """
+    results: list[T] = []
+    crew = Crew[None](1, lambda _, __: results.append(work()))
+    failed = crew.run([None], stop, tick=lambda: None, abort=abort)
+    for error in failed.values():
+        raise error
+    return results[0]

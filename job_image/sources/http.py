@@ -196,13 +196,16 @@ class Transfer:
 
     def _expect_file(self, answer: Answer) -> None:
         """Raise when a web page came where a file was to come, or nothing where a video was."""
-        if refusals.is_page(answer.headers) and not self._file.path.endswith((".html", ".htm")):
+        if refusals.is_page(answer.headers) and not self._may_be_page():
             body = answer.body(refusals.LOOK)
-            if refusals.is_challenge(answer.status, answer.headers, body):
+            if refusals.is_challenge(answer.headers, body):
                 raise refusals.blocked(answer.host)
             raise Unanswered(f"{answer.host} sent a web page instead of the file.")
         if self._file.kind == "video" and answer.headers.get("Content-Length") == "0":
             raise Unanswered(f"{answer.host} sent an empty video.")
+
+    def _may_be_page(self) -> bool:
+        return self._file.path.lower().endswith((".html", ".htm", ".xhtml"))
 
     def _refuse(self, answer: Answer) -> None:
         """Deal with a refusal so that the next try may succeed, or raise what it means."""
@@ -211,7 +214,7 @@ class Transfer:
             self._means.patience.refused(wait, answer.host)
             return
         body = answer.body(refusals.LOOK)
-        if refusals.is_challenge(answer.status, answer.headers, body):
+        if refusals.is_challenge(answer.headers, body):
             raise refusals.blocked(answer.host)
         if answer.status not in _OVER:
             raise refusals.of_file(answer.status, answer.headers, answer.host)

@@ -59,7 +59,7 @@ class Manifest:
             self._journal.unlink(missing_ok=True)
 
     def finished(self, record: Record) -> None:
-        """Note a file whose bytes and name are durable."""
+        """Note a file whose bytes are durable and which has its name, or is about to get it."""
         line = json.dumps(asdict(record)) + "\n"
         with self._lock, refusals(self._journal):
             self.records[record.key] = record

@@ -63,7 +63,7 @@ def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
         return float(text[:9])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, OverflowError, IndexError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 

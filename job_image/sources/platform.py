@@ -10,15 +10,14 @@ the volume's word for what is done: a complete course costs two requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from contract.errors import NotEntitled, Stopped, Temporary
 from job_image.context import Context
-from job_image.sandbox import refusals, sync_folder, write_durably
+from job_image.sandbox import Sandbox, refusals, sync_folder, write_durably
 from job_image.sources import Fetched, captions, choice, course, curriculum, plan, resume, tokens
 from job_image.sources.api import Api
-from job_image.sources.crew import Crew
+from job_image.sources.crew import Crew, attended
 from job_image.sources.figures import size
 from job_image.sources.http import Means, Transfer
 from job_image.sources.links import Links
@@ -26,6 +25,7 @@ from job_image.sources.manifest import Manifest, Record
 from job_image.sources.pace import Pace, Patience
 from job_image.sources.part import Part
 from job_image.sources.plan import File, Plan
+from job_image.sources.ranges import Known
 from job_image.sources.space import Space
 from job_image.sources.tally import Tally
 from job_image.sources.wire import Wire
@@ -33,6 +33,9 @@ from job_image.stop import Stop
 
 SKIPPED_FILE = "SKIPPED.txt"
 """In the course folder: what could not be had, and why. Travels with the course."""
+
+_MADE = ".made"
+"""Marks the part of a file that is made here, such as captions turned into SubRip."""
 
 _LECTURE = {
     "fields[lecture]": "title,description,view_html,asset,supplementary_assets",
@@ -82,7 +85,7 @@ class _Fetch:
         self._links: Links
 
     def run(self) -> Fetched:
-        made = self._plan()
+        made = attended(self._plan, self._context.stop, self._wire.abort)
         left = self._look_around(made)
         self._links = Links(made.urls, self._renew, self._pace.margin)
         failed = self._all(left)
@@ -103,9 +106,10 @@ class _Fetch:
     def _plan(self) -> Plan:
         """Ask the platform what the course holds."""
         stop = self._context.stop
+        self._check_quality()
         found = course.find(self._api, course.wanted(self._context.task.course_url), stop)
-        self._course_id = found.id
-        path = f"/courses/{found.id}/subscriber-curriculum-items/"
+        self._course_id = quote(found.id, safe="")
+        path = f"/courses/{self._course_id}/subscriber-curriculum-items/"
         listed = self._api.everything(path, _CURRICULUM, "the curriculum", stop)
         made = plan.make(found, curriculum.entries(listed), self._wishes)
         self._log.event(
@@ -119,6 +123,11 @@ class _Fetch:
         )
         return made
 
+    def _check_quality(self) -> None:
+        asked = self._context.task.quality
+        if asked and self._wishes.height is None and asked.lower() not in choice.BEST:
+            self._log.event("CHECK", 'Quality "%s" is no height; the best is taken.', asked)
+
     def _look_around(self, made: Plan) -> list[File]:
         """Set the plan against the volume; return the files that are to be fetched."""
         done = resume.reconcile(self._context.sandbox, made, self._manifest)
@@ -127,11 +136,16 @@ class _Fetch:
         left = [file for file in made.files if file.key not in done]
         begun = {file.key: part for file in left if (part := self._part(file)).offset}
         self._tally.found(sum(part.offset for part in begun.values()))
-        for key, part in begun.items():
-            self._tally.learn(key, part.known.total)
+        for key in made.urls:
+            known = begun[key].known.total if key in begun else self._size(key)
+            self._tally.learn(key, known)
         self._tell_what_is_there(len(done), made, list(begun.values()))
         self._check_space(left, begun)
         return left
+
+    def _size(self, key: str) -> int | None:
+        record = self._manifest.records.get(key)
+        return record.size if record else None
 
     def _tell_what_is_there(self, done: int, made: Plan, begun: list[Part]) -> None:
         whole = size(sum(one.size for one in self._manifest.records.values()))
@@ -162,52 +176,51 @@ class _Fetch:
     def _fetch_file(self, file: File, stop: Stop) -> None:
         """Have one file under its name, and its record written (in a thread of the crew)."""
         try:
-            record = self._written(file) if file.content is not None else self._got(file, stop)
+            if file.content is None:
+                self._get(file, stop)
+            else:
+                self._place(file, file.content)
+                self._tally.came(0, kept=len(file.content))
         except Temporary as exc:
             self._log.event("ERROR", "%s: %s", file.path, exc.summary)
             raise
-        self._manifest.finished(record)
         self._tally.finished()
 
-    def _written(self, file: File) -> Record:
-        content = file.content or b""
-        self._place(file, content)
-        self._tally.came(0, kept=len(content))
-        return Record(file.key, file.path, len(content))
-
-    def _got(self, file: File, stop: Stop) -> Record:
+    def _get(self, file: File, stop: Stop) -> None:
         part = self._part(file)
         means = Means(self._wire, self._links, self._pace, self._patience, self._space, self._tally)
         try:
             Transfer(means, file, part, stop).run()
-            return self._named(file, part)
+            self._keep(file, part)
         except (Stopped, Temporary):
             part.sync()
             raise
         finally:
             part.close()
 
-    def _named(self, file: File, part: Part) -> Record:
-        """Give a fetched file its name; captions become SubRip on the way."""
-        etag = part.known.etag
-        if file.kind != "caption":
-            count = part.offset
-            part.become(self._context.sandbox.root / file.path)
-            return Record(file.key, file.path, count, etag)
-        content = captions.to_srt(part.content())
-        self._place(file, content)
-        part.drop()
-        return Record(file.key, file.path, len(content), etag)
+    def _keep(self, file: File, part: Part) -> None:
+        """Give a fetched file its name and its record; captions become SubRip on the way."""
+        if file.kind == "caption":
+            self._place(file, captions.to_srt(part.content()), part.known.etag)
+            part.drop()
+            return
+        self._manifest.finished(Record(file.key, file.path, part.offset, part.known.etag))
+        part.become(self._context.sandbox.root / file.path)
 
-    def _place(self, file: File, content: bytes) -> None:
-        target: Path = self._context.sandbox.root / file.path
-        with refusals(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(target, content)
+    def _place(self, file: File, content: bytes, etag: str = "") -> None:
+        """Have a file whose bytes are here already, by the same way as a fetched one."""
+        part = Part(resume.parts_folder(self._context.sandbox), f"{file.key}{_MADE}")
+        try:
+            part.begin(Known(total=len(content)))
+            part.append(content)
+            part.become(self._context.sandbox.root / file.path)
+        finally:
+            part.close()
+        self._manifest.finished(Record(file.key, file.path, len(content), etag))
 
     def _renew(self, lecture: str, stop: Stop) -> dict[str, str]:
         """Ask for one lecture again; return the fresh addresses of its files."""
-        path = f"/users/me/subscribed-courses/{self._course_id}/lectures/{lecture}"
+        path = f"/users/me/subscribed-courses/{self._course_id}/lectures/{quote(lecture, safe='')}"
         try:
             data = self._api.get(path, _LECTURE, f"lecture {lecture}", stop)
         except NotEntitled as exc:
@@ -219,25 +232,26 @@ class _Fetch:
         return plan.addresses(entry, self._wishes)
 
     def _finish(self, made: Plan) -> None:
-        """Write the records and the list of what is left out; make the folders durable."""
-        root = self._context.sandbox.root
+        """Write the records and the list of what is left out."""
         self._manifest.write(made)
-        with refusals(root):
-            (root / made.folder).mkdir(exist_ok=True)
-        write_skipped(root / made.folder / SKIPPED_FILE, made)
-        with refusals(root):
-            sync_folder(root)
+        _write_skipped(self._context.sandbox, made)
 
 
-def write_skipped(path: Path, made: Plan) -> None:
+def _write_skipped(sandbox: Sandbox, made: Plan) -> None:
     """Write what could not be had and why; no file when there is nothing to tell."""
-    if not made.skipped:
-        with refusals(path):
-            path.unlink(missing_ok=True)
-            sync_folder(path.parent)
-        return
-    lines = [f"{one.title}: {one.reason}" for one in made.skipped]
-    write_durably(path, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
+    target = sandbox.root / made.folder / SKIPPED_FILE
+    lines = [f"{one.title}: {one.reason}\n" for one in made.skipped]
+    scratch = sandbox.state_file(SKIPPED_FILE)
+    write_durably(scratch, "".join(lines).encode("utf-8", "replace"))
+    with refusals(target):
+        target.parent.mkdir(exist_ok=True)
+        if lines:
+            scratch.replace(target)
+        else:
+            scratch.unlink()
+            target.unlink(missing_ok=True)
+        sync_folder(target.parent)
+        sync_folder(sandbox.root)
 
 
 def _base(context: Context) -> str:

@@ -15,6 +15,8 @@ from job_image.sources.pace import Unanswered, asked_wait
 LOOK = 64 * 1024
 """Bytes of an error's body that are looked at."""
 
+ADVICE = "Check the course's address, and that this account is enrolled in it."
+
 _MARKS = (
     b"just a moment",
     b"challenge-platform",
@@ -26,20 +28,22 @@ _MARKS = (
 """What the pages of bot guards have in them, in small letters."""
 
 
+class Missing(NotEntitled):
+    """The platform knows nothing under that address (404)."""
+
+
 def is_page(headers: Mapping[str, str]) -> bool:
     """Whether the body is a web page."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind in ("text/html", "application/xhtml+xml")
 
 
-def is_challenge(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether a guard asks for a human. A 403 with any web page counts as one."""
-    if headers.get("cf-mitigated"):
-        return True
-    if not is_page(headers):
-        return False
+def is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a guard asks for a human."""
     text = body.lower()
-    return status == 403 or any(mark in text for mark in _MARKS)
+    return bool(headers.get("cf-mitigated")) or (
+        is_page(headers) and any(mark in text for mark in _MARKS)
+    )
 
 
 def blocked(host: str) -> BlockedByPlatform:
@@ -53,17 +57,18 @@ def blocked(host: str) -> BlockedByPlatform:
 def of_api(
     status: int, headers: Mapping[str, str], body: bytes, host: str, what: str
 ) -> CourseRunnerError:
-    """Return the error for an answer of the API that is not 2xx and not 429; `what` was asked."""
-    if is_challenge(status, headers, body):
+    """Return the error for an answer of the API that is not 2xx and not 429; `what` was asked.
+
+    The API itself speaks JSON: a 403 with any web page comes from a guard before it.
+    """
+    if is_challenge(headers, body) or (status == 403 and is_page(headers)):
         return blocked(host)
     if status == 401:
         return refused_token(host, status)
-    if status in (403, 404):
-        said = "may not have" if status == 403 else "cannot find"
-        return NotEntitled(
-            f"The account {said} {what} ({host} answered {status}).",
-            advice="Check the course's address and that this account is enrolled.",
-        )
+    if status == 403:
+        return NotEntitled(f"The account may not have {what} ({host} answered 403).", advice=ADVICE)
+    if status == 404:
+        return Missing(f"There is no {what} ({host} answered 404).", advice=ADVICE)
     return Unanswered(f"{host} answered {status} for {what}.", retry_after=_wait(headers))
 
 

@@ -1,7 +1,9 @@
 """What earlier runs have left on the volume, set against the plan.
 
 Goes in: the plan and the manifest. Comes out: the keys of the files that are complete. A file is
-complete when the manifest has it and it is there with that very size. Files of lectures that moved
+complete when the manifest has it, it is there with that very size, and no part of it is left. (The
+record is written just before the part is renamed, so a kill between the two costs nothing and a
+kill before leaves the part to be renamed.) Files of lectures that moved
 or were renamed are moved along; what the course does not have any more stays where it is, for
 nothing that was fetched is deleted before the order is done.
 """
@@ -29,6 +31,9 @@ def reconcile(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> set[str]:
     manifest.load()
     manifest.records = _trusted(plan, manifest.records)
     _set_aside(sandbox, plan, manifest)
+    for file in plan.files:
+        if (parts_folder(sandbox) / f"{file.key}.part").exists():
+            manifest.records.pop(file.key, None)
     for file in plan.files:
         _settle(sandbox, file, manifest)
     manifest.write(plan)

@@ -210,13 +210,13 @@ def _unanswered(host: str, error: Exception) -> Unanswered | Misconfigured:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConnectTimeoutError):
-        return "did not take the connection in time"
-    if isinstance(error, ReadTimeoutError):
-        return "fell silent"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return f"could not be reached or broke off ({cause.strerror})"
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, ConnectTimeoutError):
+        return "did not take the connection in time"
+    if isinstance(error, ReadTimeoutError):
+        return "fell silent"
     return f"broke off ({type(error).__name__})"
