@@ -87,11 +87,14 @@ class Child:
 
     def code(self) -> int:
         """Return the exit code once `lines` is through; -N when signal N ended it."""
-        return self._process.wait()
+        result = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        if result is None:
+            return 0  # cannot be: without WNOHANG the call waits
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def end(self) -> None:
         """End the whole group; at once when everybody has gone already."""
-        if self._process.returncode is None:
+        if self._process.returncode is None:  # not yet reaped, so the group's id is still its own
             if not self._ended():
                 self._signal(signal.SIGTERM)
                 self._await_end()
@@ -111,8 +114,6 @@ class Child:
 
     def _ended(self) -> bool:
         """Whether it has exited. It stays a zombie, so its group's id cannot become another's."""
-        if self._process.returncode is not None:
-            return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, flags) is not None
 
