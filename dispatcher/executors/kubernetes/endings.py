@@ -1,8 +1,8 @@
 """How an ended run ended, from what is left of it: its pods, else its Job. Pure.
 
-Goes in: the Job and its pods as the API server has them, either of which may be gone. Comes out:
-an `Ending`. The newest pod knows most (exit code, last words, OOM); a deadline or a drain removes
-pods, and then the Job's own condition is all there is.
+Goes in: the Job and what pods of it there still are. Comes out: an `Ending`. The newest pod knows
+most (exit code, last words, OOM); a deadline or a drain removes pods, and then the Job's own
+condition is all there is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dispatcher.executors.kubernetes.manifests import CONTAINER
 from dispatcher.executors.kubernetes.readings import Json, created, end_of, name_of
 
 DELETED = "Deleted"
+"""The Job itself is gone, and with it whatever could be known."""
 NODE_LOST = "NodeLost"
 KILLED = "Killed"
 DEADLINE = "DeadlineExceeded"
@@ -31,15 +32,15 @@ _SAYS_NOTHING = ("PodFailurePolicy",)
 _EXIT_CODE = re.compile(r"exit code (\d+)")
 
 
-def ending(job: Json | None, pods: Sequence[Json]) -> Ending:
-    """Return how the run of `job` ended; None for a Job that is gone."""
-    condition = (end_of(job) if job else None) or {}
+def ending(job: Json, pods: Sequence[Json]) -> Ending:
+    """Return how the run of `job` ended."""
+    condition = end_of(job) or {}
     seen = _of_pods(pods)
     if condition.get("reason") == DEADLINE:
         return Ending(seen.exit, seen.words, DEADLINE)
     if seen.exit is not None or seen.reason:
         return seen
-    return _of_job(job, condition)
+    return _of_job(condition)
 
 
 def newest(pods: Sequence[Json]) -> Json | None:
@@ -87,10 +88,8 @@ def _disruption(pod: Json) -> str:
     return str((next(found, None) or {}).get("reason") or "")
 
 
-def _of_job(job: Json | None, condition: Mapping[str, Any]) -> Ending:
+def _of_job(condition: Mapping[str, Any]) -> Ending:
     """What a Job knows without its pods: that it was done, or the code that its rules met."""
-    if job is None:
-        return Ending(reason=DELETED)
     if condition.get("type") == "Complete":
         return Ending(exit=0)
     reason = str(condition.get("reason") or "")

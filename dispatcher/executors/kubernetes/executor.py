@@ -250,10 +250,10 @@ class KubernetesExecutor:
 
     def ending(self, name: str, run: Run) -> Ending:
         """Return how an ended run ended, as far as anything still knows."""
-        pods = self._objects.pods_of_run(run.id)
         job = self._objects.job(name)
-        mine = job is not None and readings.id_of(job) == run.id
-        return endings.ending(job if mine else None, pods)
+        if job is None or readings.id_of(job) != run.id:
+            return Ending(reason=endings.DELETED)
+        return endings.ending(job, self._objects.pods_of_run(run.id))
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines of the task's newest run, without line breaks."""

@@ -205,6 +205,8 @@ def _container(
         "terminationMessagePath": handoff.TERMINATION_PATH,
         "volumeMounts": _mounts(assignment, settings),
     }
+    if settings.command:
+        container["command"] = [_literal(word) for word in settings.command]
     if assignment.report is not None:
         container["args"] = [REPORT_ARGUMENT]
     return container

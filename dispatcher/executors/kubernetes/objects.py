@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from dispatcher.executors.kubernetes.answers import Conflict, NotFound
 from dispatcher.executors.kubernetes.client import Client, Json
+from dispatcher.executors.kubernetes.readings import id_of
 
 BACKGROUND = "Background"
 FOREGROUND = "Foreground"
@@ -54,8 +55,8 @@ class Objects:
     def remove(self, path: str, object_id: str, policy: str) -> Json:
         """Remove that very object; return it if it lingers, else a Status or {}.
 
-        A successor of the same name is left alone. Raise `Conflict` when the server says anything
-        else than that the uid is not the one.
+        A successor of the same name is left alone. Raise `Conflict` when the server refuses for
+        any other reason than that; it says so in several wordings, so the object is looked at.
         """
         options = {
             "apiVersion": "v1",
@@ -67,8 +68,9 @@ class Objects:
             return self.client.delete(path, options)
         except NotFound:
             return {}
-        except Conflict as exc:
-            if "UID in precondition" not in exc.summary:
+        except Conflict:
+            there = self._get(path)
+            if there is not None and id_of(there) == object_id:
                 raise
             return {}
 

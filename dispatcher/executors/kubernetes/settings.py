@@ -80,6 +80,8 @@ class KubernetesSettings:
     """JOB_NODE_SELECTOR, a JSON object of labels that a node must have."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
     """JOB_TOLERATIONS, a JSON list of tolerations beside the built-in ones for lost nodes."""
+    command: tuple[str, ...] = ()
+    """No setting: what to start instead of the image's own entry point. For trying out."""
     kubeconfig: str = ""
     """KUBECONFIG. "" means the pod's own service account, or ~/.kube/config outside a pod."""
 
