@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from playground.demo import tally
 from playground.demo.evidence import Evidence
 from playground.demo.orders import CUT_AT, LONG, MIB, ORDERS, REFUSALS, VICTIM
+from playground.receiver.receiver import Delivery
+from playground.receiver.verify import OK
 
 LIMIT = MIB
 """Bytes of one open file that may be fetched twice after a kill."""
@@ -56,13 +58,19 @@ def _result(e: Evidence) -> Iterator[Fact]:
 
 def _genuine(e: Evidence) -> Fact:
     every = [delivery for sent in e.deliveries.values() for delivery in sent]
-    good = sum(delivery.genuine for delivery in every)
+    good = sum(_proven(delivery) for delivery in every)
     return Fact(
         "signatures",
         good == len(every) > 0,
         f"{good} of {len(every)} deliveries carried the right secret_key in the body and valid "
         "HMAC signatures.",
     )
+
+
+def _proven(delivery: Delivery) -> bool:
+    """Whether each proof was looked at and held."""
+    each = delivery.verdicts
+    return {each.body, each.secret_key, each.signature, each.standard} == {OK}
 
 
 def _repeated(e: Evidence) -> Fact:
@@ -109,14 +117,13 @@ def _never_again(e: Evidence) -> Fact:
 
 
 def _open_files(e: Evidence) -> Fact:
-    twice = {name: e.tallies[name].twice for name in e.kill.opened}
-    resumed = e.resumed
-    good = all(resumed.get(name, 0) > 0 for name in twice) and LONG in twice
+    twice = max((one.twice for one in e.tallies.values()), default=0)
+    resumed = [name for name, start in e.resumed.items() if start > 0]
     return Fact(
         "open",
-        good and max(twice.values()) <= LIMIT,
-        f"{len(twice)} files were open; of none were more than {max(twice.values(), default=0):,} "
-        f"bytes fetched twice (allowed: {LIMIT:,}).",
+        LONG in e.kill.opened and sorted(resumed) == sorted(e.kill.opened) and twice <= LIMIT,
+        f"{len(e.kill.opened)} files were half fetched; {len(resumed)} of them were gone on with, "
+        f"and no file had more than {twice:,} bytes fetched twice (allowed: {LIMIT:,}).",
     )
 
 

@@ -33,7 +33,7 @@ class Kill:
     finished: dict[str, int]
     """Files that lay whole on the disk, with their sizes."""
     opened: dict[str, int]
-    """Files that had begun and were not whole, with the bytes fetched of them."""
+    """Files of which only a part had been fetched, with its bytes."""
 
 
 def is_cut(ledger: Ledger) -> bool:
@@ -53,9 +53,11 @@ def kill(portal: Portal, folder: Folder) -> Kill:
     at = time.time()
     prefix = f"cdn:{VICTIM.slug}/"
     portal.ledger.wait(lambda ledger: ledger.total(prefix).running == 0)
-    sums = tally.by_target(v for v in portal.ledger.visits(prefix) if v.started < at)
+    visits = [visit for visit in portal.ledger.visits(prefix) if visit.started < at]
+    sums = tally.by_target(visits)
+    given = {visit.target for visit in visits if visit.outcome == "complete"}
     finished = _finished(portal, folder.sandbox(VICTIM.key))
-    opened = {name: one.distinct for name, one in sums.items() if name not in finished}
+    opened = {name: one.distinct for name, one in sums.items() if name not in {*given, *finished}}
     return Kill(at, pid, sums[LONG].distinct, finished, opened)
 
 

@@ -53,8 +53,9 @@ CUT_AT = 4_000_000
 """Bytes of LONG after which its first connection is reset."""
 KILL_AT = 6_000_000
 """Bytes of LONG's second connection after which the run is killed: half of the file in all."""
-REFUSALS = 2
-"""Webhooks that the receiver answers with 503 first; a run tries twice, so one run ends on it."""
+REFUSALS = 4
+"""Webhooks that the receiver answers with 503 first. A run of the demo tries twice, so the runs of
+the two short orders end undelivered, and later ones announce them and do nothing else."""
 
 
 def arm(portal: Portal) -> None:

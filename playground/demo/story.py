@@ -80,7 +80,7 @@ def _staged(folder: Folder, screen: Screen) -> Iterator[Stage]:
     receiver = Receiver(secret=keys["API_SECRET_KEY"], signing_key=keys["WEBHOOK_SIGNING_KEY"])
     with Portal(plan.courses) as portal, receiver:
         arm(portal)
-        receiver.answer_with(Answer(503, times=REFUSALS))
+        receiver.answer_with(Answer(503, "The receiver is down.", times=REFUSALS))
         make_rows(folder.rows, ORDERS)
         folder.rclone_config.write_text(f"[library]\ntype = alias\nremote = {folder.remote}\n")
         try:
