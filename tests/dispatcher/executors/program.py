@@ -66,9 +66,16 @@ def hold_lock() -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def leave_child(trace: str) -> None:
-    """Leave a process behind that would outlive this one, with its number in a file."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def leave_child(trace: str, how: str = "plain") -> None:
+    """Leave a process behind that would outlive this one, with its number in a file.
+
+    `how`: "session" in a session of its own, "bare" without our environment.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        start_new_session=how == "session",
+        env={} if how == "bare" else None,
+    )
     (SANDBOX / trace).write_text(str(child.pid))
 
 

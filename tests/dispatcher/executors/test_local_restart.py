@@ -79,6 +79,19 @@ def test_a_run_that_ended_unseen(
     assert (ending.exit, ending.reason) == (code, reason)
 
 
+def test_what_an_unseen_run_left_behind_is_ended(local: LocalBench) -> None:
+    """Also of a run that ended with nobody there, nothing works beside the next attempt."""
+    task = order([["leave child", "child", "session"], ["wait for", "gate"], ["die"]])
+    with _killed_host(local, task, after="run"):
+        pid = _recorded(local, task)["process"]["pid"]
+    descriptor = os.pidfd_open(pid)
+    local.open_gate(task, "gate")
+    _gone(descriptor)
+    child = os.pidfd_open(int((local.root(task) / "child").read_text()))
+    Stage(local, task).ended()
+    _gone(child)
+
+
 @pytest.mark.parametrize("moment", range(8))
 def test_whenever_the_dispatcher_is_killed_one_run_lives(local: LocalBench, moment: int) -> None:
     """Killed at any moment of a start, the next dispatcher's start makes it exactly one run."""

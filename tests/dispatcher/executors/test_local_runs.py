@@ -115,23 +115,28 @@ def test_the_program_can_take_the_volumes_lock(local: LocalBench) -> None:
         assert stage.start_and_end(attempt).phase is Phase.SUCCEEDED
 
 
-def test_what_a_run_leaves_behind_is_ended(local: LocalBench) -> None:
+@pytest.mark.parametrize("how", ["plain", "session", "bare"])
+def test_what_a_run_leaves_behind_is_ended(local: LocalBench, how: str) -> None:
     """A process that a run left alive is killed at the run's end, as a container's would be."""
-    stage = Stage(local, order([["leave child", "child"], ["exit", 75]]))
+    stage = Stage(local, order([["leave child", "child", how], ["exit", 75]]))
     stage.start_and_end()
-    pid = int((local.root(stage.task) / "child").read_text())
-    assert not _alive(pid)
+    stage.until(lambda: not _child_lives(local, stage), "what it left is gone")
     assert stage.start(2) is True
     stage.ended(2)
 
 
-def test_what_a_killed_run_leaves_behind_is_ended(local: LocalBench) -> None:
+@pytest.mark.parametrize("how", ["plain", "session", "bare"])
+def test_what_a_killed_run_leaves_behind_is_ended(local: LocalBench, how: str) -> None:
     """Also when the run itself was killed, nothing of it works beside the next attempt."""
-    stage = Stage(local, order([["leave child", "child"], ["die"]]))
+    stage = Stage(local, order([["leave child", "child", how], ["die"]]))
     run = stage.start_and_end()
     ending = stage.executor.ending(stage.name, run)
     assert (ending.exit, ending.reason) == (137, "Killed")
-    assert not _alive(int((local.root(stage.task) / "child").read_text()))
+    stage.until(lambda: not _child_lives(local, stage), "what it left is gone")
+
+
+def _child_lives(local: LocalBench, stage: Stage) -> bool:
+    return _alive(int((local.root(stage.task) / "child").read_text()))
 
 
 def test_a_run_that_does_not_listen_is_killed(local: LocalBench) -> None:
@@ -141,7 +146,7 @@ def test_a_run_that_does_not_listen_is_killed(local: LocalBench) -> None:
     stage.start()
     stage.printed("ready")
     stage.remove_run()
-    assert not _alive(int((local.root(stage.task) / "child").read_text()))
+    stage.until(lambda: not _child_lives(local, stage), "what it left is gone")
 
 
 def test_removing_an_active_run_does_not_block(local: LocalBench) -> None:
