@@ -24,7 +24,7 @@ _TABLE = """CREATE TABLE tasks (
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the board says of a task; all "" before it says anything."""
+    """What the board says of a task."""
 
     status: str = ""
     phase: str = ""
@@ -40,13 +40,6 @@ class Board:
         # redis-py types every answer as maybe bytes, maybe awaitable
         self._redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=10)
 
-    def answers(self) -> bool:
-        """Whether the server is there."""
-        try:
-            return bool(self._redis.ping())
-        except redis.RedisError:
-            return False
-
     def push(self, message: str) -> None:
         """LPUSH one order."""
         try:
@@ -55,10 +48,12 @@ class Board:
             raise DemoError(f"The order could not be pushed: {error}") from error
 
     def look(self, key: str) -> Sight | None:
-        """Return what is known of a task; None when the server does not answer."""
+        """Return what is known of a task; None while nothing is, or the server is silent."""
         try:
             found = self._redis.hgetall(names.task_hash(key))
         except redis.RedisError:
+            return None
+        if not found:
             return None
         return Sight(
             found.get("status", ""),

@@ -70,7 +70,7 @@ class Watch:
             self._family.reap()
             for order in self._orders:
                 sight = self._board.look(order.key)
-                if sight is not None:
+                if sight:
                     self._see(order, sight)
 
     def _see(self, order: Order, sight: Sight) -> None:
@@ -93,8 +93,6 @@ def _differ(before: Sight, now: Sight) -> bool:
 
 
 def _stand(sight: Sight) -> str:
-    if not sight.status and not sight.phase:
-        return "queued"
     doing = sight.phase if sight.status in ("running", "") else ""
     run = f", run {sight.attempt}" if sight.attempt not in ("", "1") else ""
     return f"{doing or sight.status}{run}"
