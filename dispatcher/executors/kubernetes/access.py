@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
@@ -30,7 +31,7 @@ from contract.errors import Misconfigured
 from dispatcher.executors import Unavailable
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 CONNECTIONS = 32
 """Idle connections kept: the submitting threads, two watches, and room for the command line."""
@@ -46,12 +47,17 @@ class Access:
     def __init__(self, configuration: Configuration) -> None:
         configuration.keep_alive = True
         configuration.connection_pool_maxsize = CONNECTIONS
-        self.base: str = configuration.host.rstrip("/")
-        self.pool: PoolManager = RESTClientObject(configuration).pool_manager
+        self.host: str = configuration.host.rstrip("/")
+        self._pools: PoolManager = RESTClientObject(configuration).pool_manager
+        self.urlopen, self.base = _way(self._pools, self.host)
         self._configuration = configuration
         self._lock = threading.Lock()
         self._checked = 0.0
         self._headers: Mapping[str, str] = {}
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._pools.clear()
 
     def headers(self) -> Mapping[str, str]:
         """Return the header that says who we are; empty with a client certificate.
@@ -69,10 +75,21 @@ class Access:
             value = self._configuration.auth_settings().get("BearerToken", {}).get("value")
         except (ConfigException, OSError) as exc:
             raise Unavailable(
-                f"The token for the API server {self.base} cannot be renewed: {exc}.",
+                f"The token for the API server {self.host} cannot be renewed: {exc}.",
                 advice="Look at the service account's token, or at the kubeconfig's login command.",
             ) from exc
         return {"Authorization": str(value)} if value else {}
+
+
+def _way(pools: PoolManager, host: str) -> tuple[Callable[..., BaseHTTPResponse], str]:
+    """Return how to call the server, and what to put before each path.
+
+    The server's own pool, found once, saves a quarter of a call's CPU. Only a proxy for plain HTTP
+    wants whole addresses, which the manager of pools knows how to send.
+    """
+    if pools.proxy is not None and host.startswith("http://"):
+        return pools.urlopen, host
+    return pools.connection_from_url(host).urlopen, urlsplit(host).path
 
 
 def connect(kubeconfig: str) -> Access:

@@ -52,6 +52,8 @@ WARNINGS_KEPT = 100
 JSON_TYPE = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _REPEATABLE = frozenset({"GET", "DELETE", "PATCH"})
 """DELETE carries a uid and PATCH sets values: twice is once."""
@@ -81,7 +83,7 @@ class Client:
         self._closed.set()
         with self._lock:
             if self._access is not None:
-                self._access.pool.clear()
+                self._access.close()
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, tries: int = TRIES) -> Json:
         """Return the object or list at `path`."""
@@ -117,7 +119,7 @@ class Client:
     ) -> BaseHTTPResponse:
         """Call, and repeat what may be repeated."""
         url = path + "?" + urlencode(query) if query else path
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _encode(body).encode()
         timeout = Timeout(connect=CONNECT_TIMEOUT, read=read_timeout)
         tried = 0
         while True:
@@ -157,7 +159,7 @@ class Client:
             **access.headers(),
         }
         try:
-            answer = access.pool.urlopen(
+            answer = access.urlopen(
                 method,
                 access.base + url,
                 body=data,
@@ -170,7 +172,7 @@ class Client:
             if answer.status >= 300:
                 raise translate(answer.status, answer.headers, _rest(answer), what)
         except HTTPError as exc:
-            raise _trouble(exc, access.base, what) from exc
+            raise _trouble(exc, access.host, what) from exc
         self._tell(answer.headers.get("Warning"))
         return answer
 
@@ -185,7 +187,7 @@ class Client:
         with self._lock:
             if self._access is used:
                 self._access = self._connect()
-                used.pool.clear()
+                used.close()
             return self._access or self._connect()
 
     def _connect(self) -> Access:
@@ -253,12 +255,12 @@ def _rest(answer: BaseHTTPResponse) -> bytes:
     return answer.data if answer.data is not None else b""
 
 
-def _trouble(error: HTTPError, base: str, what: str) -> Unavailable:
+def _trouble(error: HTTPError, host: str, what: str) -> Unavailable:
     advice = "Look at the API server and the network to it."
     if isinstance(error, SSLError):
         advice = "Look at the certificates in the kubeconfig, and at the clock."
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
-        return Unreachable(f"The API server {base} cannot be reached: {error}.", advice=advice)
+        return Unreachable(f"The API server {host} cannot be reached: {error}.", advice=advice)
     how = "was silent for too long" if isinstance(error, ReadTimeoutError) else f"broke: {error}"
     return Unavailable(f"{what} {how}.", advice=advice)
 
