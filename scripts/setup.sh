@@ -17,11 +17,14 @@ fail() { echo "setup: $*" >&2; exit 1; }
 python=$(command -v python3) || fail "there is no python3 on PATH; install Python 3.11 or newer"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 must be 3.11 or newer, this is $("$python" -V)"
 
-# uv knows no pip.conf: pass on the index and the certificates that pip is set up to use.
+# uv reads no pip.conf and trusts no certificates but its own: pass on the index that pip is set up to
+# use, and the certificates that it, or else the system, trusts.
 export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 index=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
 if [ -n "$index" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}; fi
-if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
+for file in "${PIP_CERT:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+  if [ -z "${SSL_CERT_FILE:-}" ] && [ -s "$file" ]; then export SSL_CERT_FILE=$file; fi
+done
 # A service user may have no home.
 if ! mkdir -p "${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/uv}" 2>/dev/null; then export UV_CACHE_DIR=$PWD/.tools/cache; fi
 
