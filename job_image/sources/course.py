@@ -48,10 +48,9 @@ def wanted(url: str) -> str:
     Understood: `//host/(course/(draft/)?)?<slug-or-id>/...`.
     """
     parts = [unquote(part) for part in urlsplit(url).path.split("/") if part]
-    for prefix in ("course", "draft"):
-        if parts[:1] == [prefix] and len(parts) > 1:
-            parts.pop(0)
-    if not parts or parts[0] in ("course", "draft"):
+    if parts[:1] == ["course"]:
+        parts = parts[2 if parts[1:2] == ["draft"] and len(parts) > 2 else 1 :]
+    if not parts:
         raise Misconfigured(
             "courseUrl names no course.", advice="It must be like https://host/course/name/."
         )

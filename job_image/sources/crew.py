@@ -21,7 +21,7 @@ from job_image.stop import Stop
 TICK = 0.2
 """Seconds between two looks at the stop flag and the clock."""
 
-GRACE = 5.0
+GRACE = 3.0
 """Seconds that threads have to put away their work once told to stop."""
 
 J = TypeVar("J", bound=Hashable)

@@ -54,20 +54,26 @@ def folder(name: str, number: str) -> str:
     for candidate in (name, number, "course"):
         safe = cut(clean(candidate).lstrip(". "), FOLDER_LIMIT).rstrip(". ")
         if safe:
-            return f"{safe}_" if _RESERVED.fullmatch(safe) else safe
+            return f"_{safe}" if _RESERVED.fullmatch(safe) else safe
     raise AssertionError  # "course" is a safe name
 
 
 def chapter(number: int, title: str) -> str:
     """Return a chapter folder's name, such as `01 - Basics`."""
-    return cut(f"{number:02d} - {clean(title) or 'Chapter'}", CHAPTER_LIMIT).rstrip(". ")
+    return cut(f"{number:02d} - {_titled(title, 'Chapter')}", CHAPTER_LIMIT).rstrip(". ")
 
 
 def file(number: int, stem: str, tail: str, extension: str) -> str:
     """Return a file's name, such as `003 Loops_en_GB.srt`. Only the stem is shortened."""
     end = cut(clean(tail), 60) + extension
-    head = f"{number:03d} {clean(stem) or 'Untitled'}"
+    head = f"{number:03d} {_titled(stem, 'Untitled')}"
     return cut(head, NAME_LIMIT - len(end.encode())).rstrip(". ") + end
+
+
+def _titled(title: str, otherwise: str) -> str:
+    """Return the clean title, or another word when there are only dots left of it."""
+    safe = clean(title)
+    return safe if safe.strip(". ") else otherwise
 
 
 def split(filename: str) -> tuple[str, str]:

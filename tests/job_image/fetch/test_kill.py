@@ -1,0 +1,241 @@
+"""Processes that are killed or stopped, machines that fail, and what the next run does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from playground.content import Synthetic
+from playground.portal import TOKEN, actions
+from playground.portal.courses import Attachment, Chapter, Course, Video
+from tests.job_image.fetch.film import COURSE, FILM, NAME, ON, SIZE, whole
+from tests.job_image.fetch.order import Order
+
+Ordering = Callable[..., Order]
+MIB = 1024 * 1024
+FILMS = {number: Synthetic(f"film {number}", 6_000_000 + number) for number in range(1, 7)}
+NOTES = Synthetic("notes", 300_000)
+FOUR = Course(
+    "many",
+    chapters=(
+        Chapter(
+            "All",
+            tuple(
+                Video(f"Film {n}", {720: film}, supplements=(Attachment(f"{n}.bin", NOTES),))
+                for n, film in FILMS.items()
+            ),
+        ),
+    ),
+)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Order], subprocess.Popen[bytes]]]:
+    """Start the fetch step as a process; whatever is left of it ends with the test."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def run(order: Order) -> subprocess.Popen[bytes]:
+        order.out.truncate(0)
+        message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
+        values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
+        command = [sys.executable, "-m", "tests.job_image.fetch.child"]
+        child = subprocess.Popen(
+            command, env={**os.environ, **values}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+def parts(order: Order) -> dict[str, int]:
+    """Unfinished files and their sizes."""
+    found = (order.root / ".state/parts").glob("*.part")
+    return {path.name: path.stat().st_size for path in found}
+
+
+def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return when `what` holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "The state was not reached in time."
+        time.sleep(0.005)
+
+
+def test_a_killed_process_loses_no_byte_that_was_written(
+    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
+) -> None:
+    """SIGKILL in the middle of a file; the next run asks for exactly what is missing."""
+    order = ordering(COURSE)
+    order.portal.faults.add(ON, actions.StallBody(1_234_567))
+    child = start(order)
+    until(lambda: list(parts(order).values()) == [1_234_567])
+    child.kill()
+    child.wait()
+    fetched = order.fetch()
+    assert order.portal.ledger.of(ON).ranges == ["bytes=1234567-"]
+    assert order.read(NAME) == whole(FILM)
+    assert fetched.bytes_fetched + fetched.bytes_reused == SIZE
+    assert "0 of 1 files are complete (0 bytes), 1 goes on at 1.2 MiB." in order.log
+
+
+def test_killed_again_and_again_at_any_time(
+    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
+) -> None:
+    """Eight kills at random moments: at most 1 MiB is fetched twice per kill and open file."""
+    order = ordering(FOUR)
+    order.portal.faults.add("cdn:*", actions.Rate(4_000_000), times=None)
+    moments = random.Random(20260112)
+    kills = 0
+    while kills < 8:
+        before = order.portal.ledger.total("cdn:").sent
+        child = start(order)
+        until(lambda before=before: order.portal.ledger.total("cdn:").sent > before)
+        try:
+            assert child.wait(moments.uniform(0.0, 0.8)) == 0
+            break
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            kills += 1
+    order.portal.faults.clear()
+    order.fetch()
+    for number, film in FILMS.items():
+        assert order.read(f"01 - All/{number:03d} Film {number}.mp4") == whole(film)
+        assert order.read(f"01 - All/{number:03d} {number}.bin") == whole(NOTES)
+        overlaps = twice(order, f"cdn:many/{number:03d}/720.mp4")
+        assert all(overlap <= MIB for overlap in overlaps), overlaps
+    assert kills >= 3
+
+
+def twice(order: Order, target: str) -> list[int]:
+    """Bytes that were fetched before each further request for a file and are asked for again."""
+    seen, found = 0, []
+    for visit in order.portal.ledger.visits(target):
+        start = int(re.findall(r"\d+", visit.range or "bytes=0-")[0])
+        found.append(max(0, seen - start))
+        seen = start + visit.sent
+    return found
+
+
+def test_told_to_stop_it_ends_soon_and_keeps_everything(
+    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
+) -> None:
+    """SIGTERM while the server is silent: exit 143 within seconds, nothing is fetched twice."""
+    order = ordering(COURSE)
+    order.portal.faults.add(ON, actions.StallBody(1_500_000))
+    child = start(order)
+    until(lambda: list(parts(order).values()) == [1_500_000])
+    began = time.monotonic()
+    child.terminate()
+    assert child.wait(10) == 143
+    assert time.monotonic() - began < 5
+    order.fetch()
+    assert order.portal.ledger.of(ON).ranges == ["bytes=1500000-"]
+    assert order.read(NAME) == whole(FILM)
+
+
+@pytest.mark.parametrize("target", ["api:subscribed-courses", "api:curriculum/one-film", ON])
+def test_told_to_stop_while_nothing_is_answered(
+    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]], target: str
+) -> None:
+    """SIGTERM while any request waits for its answer: exit 143 within seconds."""
+    order = ordering(COURSE)
+    order.portal.faults.add(target, actions.Delay(60))
+    child = start(order)
+    order.portal.ledger.wait(lambda ledger: ledger.of(target).running == 1)
+    began = time.monotonic()
+    child.terminate()
+    assert child.wait(15) == 143
+    assert time.monotonic() - began < 8
+
+
+def note(order: Order) -> tuple[Path, dict[str, object]]:
+    """The one note beside an unfinished file, and what it says."""
+    (path,) = (order.root / ".state/parts").glob("*.json")
+    return path, json.loads(path.read_text())
+
+
+@pytest.fixture
+def stopped(
+    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
+) -> Callable[[], Order]:
+    """An order whose process was killed with 1.5 MB of its film on the volume."""
+
+    def prepare() -> Order:
+        order = ordering(COURSE)
+        order.portal.faults.add(ON, actions.StallBody(1_500_000))
+        child = start(order)
+        until(lambda: list(parts(order).values()) == [1_500_000])
+        child.kill()
+        child.wait()
+        return order
+
+    return prepare
+
+
+def test_after_a_power_cut_only_synced_bytes_are_trusted(stopped: Callable[[], Order]) -> None:
+    """In another boot the bytes after the last sync may be anything, and are fetched again."""
+    order = stopped()
+    path, said = note(order)
+    path.write_text(json.dumps({**said, "boot": "another", "synced": 1_100_000}))
+    part = path.with_suffix(".part")
+    with part.open("r+b") as file:
+        file.seek(1_100_000)
+        file.write(bytes(400_000))
+    order.fetch()
+    assert order.portal.ledger.of(ON).ranges == ["bytes=1100000-"]
+    assert order.read(NAME) == whole(FILM)
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"boot": 1}', '{"known": {"total": "x"}}'])
+def test_a_broken_note_counts_as_none(stopped: Callable[[], Order], broken: str) -> None:
+    """Bytes that nothing vouches for are not appended to."""
+    order = stopped()
+    note(order)[0].write_text(broken)
+    order.fetch()
+    assert order.portal.ledger.of(ON).ranges == []
+    assert order.read(NAME) == whole(FILM)
+
+
+def test_a_file_longer_than_its_object_counts_as_none(stopped: Callable[[], Order]) -> None:
+    """A part that cannot be right is dropped."""
+    order = stopped()
+    with note(order)[0].with_suffix(".part").open("r+b") as file:
+        file.truncate(SIZE + 1)
+    order.fetch()
+    assert order.portal.ledger.of(ON).ranges == []
+    assert order.read(NAME) == whole(FILM)
+
+
+def test_a_whole_part_needs_only_its_name(stopped: Callable[[], Order]) -> None:
+    """Killed between the last byte and the rename, the next run asks for no byte."""
+    order = stopped()
+    part = note(order)[0].with_suffix(".part")
+    part.write_bytes(whole(FILM))
+    order.portal.ledger.reset()
+    order.fetch()
+    assert order.portal.ledger.visits("cdn:") == []
+    assert order.read(NAME) == whole(FILM)
+
+
+def test_a_replaced_object_between_two_runs_is_taken_whole(stopped: Callable[[], Order]) -> None:
+    """Half of one version and half of another never make a film."""
+    order = stopped()
+    other = Synthetic("other", SIZE)
+    order.portal.replace("one-film/001/720.mp4", other)
+    order.fetch()
+    assert order.read(NAME) == whole(other)
