@@ -66,6 +66,15 @@ def test_cut_by_reset_sends_exactly_so_many_bytes_then_resets(spoil, raw):
     assert isinstance(error, ConnectionResetError)
 
 
+def test_cut_by_reset_loses_none_of_the_bytes_before_it_however_many(portal, spoil, raw):
+    """A reset throws away what the kernel still holds: the portal waits until it holds nothing."""
+    portal.replace(VIDEO, Synthetic("large", 12_000_000))
+    spoil(actions.CutBody(after=10_000_000, how="reset"))
+    data, error = raw()
+    assert body(data) == Synthetic("large", 10_000_000).read(0, 10_000_000)
+    assert isinstance(error, ConnectionResetError)
+
+
 def test_cut_by_close_looks_like_an_orderly_end_of_a_short_body(spoil, raw):
     spoil(actions.CutBody(after=1000, how="close"))
     data, error = raw()

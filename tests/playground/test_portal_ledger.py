@@ -5,6 +5,7 @@ import threading
 import pytest
 import requests
 
+from playground.content import Synthetic
 from playground.portal import actions
 from tests.playground.playground_course import SIZE, VIDEO
 
@@ -44,6 +45,23 @@ def test_visits_tell_order_range_and_end_of_every_request(portal, fetch):
     assert (second.number, second.range, second.if_range) == (2, "bytes=5-", etag)
     assert (second.status, second.sent, second.outcome) == (206, SIZE - 5, "complete")
     assert second.seconds is not None
+
+
+def test_a_large_object_is_counted_whole(portal, fetch):
+    portal.replace(VIDEO, Synthetic("large", 5_000_000))
+    fetch()
+    assert portal.ledger.of(TARGET).sent == portal.ledger.visits(TARGET)[0].sent == 5_000_000
+
+
+def test_a_client_that_leaves_is_charged_only_what_its_side_took(portal):
+    size = 200_000_000
+    portal.replace(VIDEO, Synthetic("huge", size))
+    with requests.get(portal.signed_url(VIDEO), stream=True, timeout=10) as answer:
+        answer.raw.read(1000)
+    portal.ledger.settle()
+    visit = portal.ledger.visits(TARGET)[0]
+    assert visit.outcome == "gone"
+    assert 1000 <= visit.sent < size / 2
 
 
 def test_api_routes_are_counted_by_what_they_are_about(portal, ask):
