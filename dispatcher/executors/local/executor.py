@@ -74,7 +74,7 @@ class LocalExecutor:
 
     def holdings(self) -> Mapping[str, Holding]:
         """Return all holdings by name, as last seen; own writes are always in it."""
-        return {held.record.name: held.holding() for held in self._supervisor.all()}
+        return self._supervisor.holdings()
 
     def wait(self, seconds: float) -> bool:
         """Wait until something changed since the last call, at most `seconds`; true if so."""

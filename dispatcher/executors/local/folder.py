@@ -104,11 +104,6 @@ class VolumeRecord:
     task: str
     marks: Mapping[str, str]
 
-    @property
-    def name(self) -> str:
-        """The name under which the executor holds it."""
-        return names.object_name(self.task)
-
     def belongs_to(self, task: Task) -> bool:
         """Whether this is the volume of `task`, going by its message where that can be read."""
         message = self.marks.get(names.MESSAGE, "").encode("utf-8", "surrogatepass")

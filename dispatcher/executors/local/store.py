@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from contract import names
 from contract.log import Log
@@ -28,6 +29,7 @@ from dispatcher.executors.local.run import RunRecord
 _LOCK_FILE = ".lock"
 _NEW = ".new-"
 _DELETING = ".deleting-"
+_WATCHED = (names.RECORD_FILE, names.RUN_FILE, names.RELEASED_FILE)
 
 Signature = tuple[tuple[int, int, int], ...]
 """Inode, size and time of each file that a holding is read from; it changes when they do."""
@@ -35,20 +37,20 @@ Signature = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A task's folder, the volume's record and the run's, and whether it has been released."""
+    """A task's folder, the volume's record and the run's, and what policy sees of them."""
 
     folder: TaskFolder
     record: VolumeRecord
     run: RunRecord | None
-    released: bool
+    holding: Holding
 
-    def holding(self) -> Holding:
-        """Return what policy sees of it."""
-        marks = dict(self.record.marks)
-        if self.released:
-            marks.setdefault(names.RELEASED, "true")
-        volume = Volume(self.record.id, self.record.created, marks)
-        return Holding(self.record.name, volume, self.run.seen() if self.run else None)
+
+def _holding(record: VolumeRecord, run: RunRecord | None, *, released: bool) -> Holding:
+    marks = dict(record.marks)
+    if released:
+        marks.setdefault(names.RELEASED, "true")
+    volume = Volume(record.id, record.created, MappingProxyType(marks))
+    return Holding(names.object_name(record.task), volume, run.seen() if run else None)
 
 
 class Store:
@@ -101,10 +103,9 @@ class Store:
             return [e.name for e in entries if e.name.startswith(PREFIX) and e.is_dir()]
 
     def signature(self, name: str) -> Signature:
-        """Return what changes when a folder's records do."""
-        folder = TaskFolder(self.root / name)
-        watched = (folder.record, folder.identity, folder.run, folder.released)
-        return tuple(_signature(path) for path in watched)
+        """Return what changes when a folder's records do; cheap, for it is asked all the time."""
+        state = f"{self.root}/{name}/{names.STATE_DIR}/"
+        return tuple([_signature(state + file) for file in _WATCHED])
 
     def load(self, name: str) -> Held | None:
         """Read a folder; None when it is no task's, or beyond repair (see `troubles`)."""
@@ -121,7 +122,8 @@ class Store:
         if names.folder_name(record.task) != name:
             self._tell(name, "holds a copy of task %s; it is left alone.", record.task)
             return None
-        return Held(folder, record, run, folder.released.exists())
+        holding = _holding(record, run, released=folder.released.exists())
+        return Held(folder, record, run, holding)
 
     def _foreign(self, folder: TaskFolder) -> None:
         if not folder.root.is_dir():
@@ -235,9 +237,9 @@ class Store:
             Log.for_task().error("Folder %s cannot be removed: %s.", doomed, exc)
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
+def _signature(path: str) -> tuple[int, int, int]:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - twenty thousand times a look at many tasks
     except OSError:  # `load` says what is wrong with it
         return (0, 0, 0)
     return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import replace
 
-from dispatcher.executors import Unavailable
+from dispatcher.executors import Holding, Unavailable
 from dispatcher.executors.local import run as runs
 from dispatcher.executors.local.run import RunRecord
 from dispatcher.executors.local.store import Held, Signature, Store
@@ -29,6 +29,9 @@ class Supervisor:
         self._grace = grace
         self._watcher = Watcher(self._settle, self.look, interval)
         self._view: dict[str, Held] = {}
+        """What is held, by the folder's name."""
+        self._named: dict[str, Held] = {}
+        """The same, by the name that policy uses."""
         self._signatures: dict[str, Signature] = {}
         self._mutex = threading.Lock()
         self._changed = threading.Event()
@@ -38,7 +41,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Look once, then go on looking from a thread."""
-        self.look()
+        with self._store.exclusive():  # once for all folders, not once for each
+            self.look()
         self._watcher.start()
 
     def stop(self) -> None:
@@ -59,14 +63,15 @@ class Supervisor:
         self._changed.clear()
         return True
 
-    def all(self) -> list[Held]:
-        """Return everything held."""
+    def holdings(self) -> dict[str, Holding]:
+        """Return what policy sees, by name."""
         with self._mutex:
-            return list(self._view.values())
+            return {name: held.holding for name, held in self._named.items()}
 
     def held(self, name: str) -> Held | None:
         """Return what was last seen under the name of `contract.names.object_name`."""
-        return next((held for held in self.all() if held.record.name == name), None)
+        with self._mutex:
+            return self._named.get(name)
 
     def fresh(self, name: str) -> Held | None:
         """Return what is under `name` right now, also if another program has just made it."""
@@ -82,7 +87,8 @@ class Supervisor:
             self.reload(name)
             self._signatures.pop(name, None)
         for name in present:
-            if self._signatures.get(name) == self._store.signature(name):
+            unchanged = self._signatures.get(name) == self._store.signature(name)
+            if unchanged and name not in self._store.troubles:
                 self._tend(name)
             else:
                 self.reload(name)
@@ -103,8 +109,10 @@ class Supervisor:
     def _show(self, name: str, held: Held | None) -> None:
         with self._mutex:
             before = self._view.pop(name, None)
+            if before is not None:
+                self._named.pop(before.holding.name, None)
             if held is not None:
-                self._view[name] = held
+                self._view[name] = self._named[held.holding.name] = held
         if held != before:
             self._changed.set()
 
