@@ -3,7 +3,7 @@
 .PHONY: help setup demo test lint e2e bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what development needs into .venv of this checkout
 	scripts/setup.sh all
