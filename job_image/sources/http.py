@@ -113,10 +113,11 @@ class Transfer:
         self._refused = 0
         if reply.do is Do.WHOLE:
             self._begin(reply.known)
+            self._reserve(reply.known.total, 0)
         else:
             self._compare(answer, overlap)
+            self._reserve(reply.known.total, self._part.offset)
             self._part.adopt(reply.known)
-        self._reserve()
         return self._take(answer, reply)
 
     def _begin(self, known: Known) -> None:
@@ -186,13 +187,10 @@ class Transfer:
                 raise _Changed
             mine = mine[len(theirs) :]
 
-    def _reserve(self) -> None:
-        total = self._part.known.total
-        if total is None:
-            return
-        self._means.tally.learn(self._file.key, total)
-        need = max(0, total - self._part.offset)
-        self._means.space.reserve(self._file.key, need, self._file.path)
+    def _reserve(self, total: int | None, there: int) -> None:
+        if total is not None:
+            self._means.tally.learn(self._file.key, total)
+            self._means.space.reserve(self._file.key, max(0, total - there), self._file.path)
 
     def _expect_file(self, answer: Answer) -> None:
         """Raise when a web page came where a file was to come, or nothing where a video was."""

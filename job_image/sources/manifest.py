@@ -53,8 +53,10 @@ class Manifest:
         self.records = {one.key: one for one in map(_record, found) if one}
 
     def write(self, plan: Plan) -> None:
-        """Write the whole durably; the journal begins anew."""
-        write_durably(self._path, json.dumps(self._document(plan), indent=1).encode())
+        """Write the whole durably, if it says anything new; the journal begins anew."""
+        content = json.dumps(self._document(plan), indent=1).encode()
+        if content != _bytes(self._path):  # a full volume must not stop a run that writes nothing
+            write_durably(self._path, content)
         with refusals(self._journal):
             self._journal.unlink(missing_ok=True)
 
