@@ -12,6 +12,7 @@ caller can forget it.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -19,34 +20,77 @@ import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LOGGER = "course-runner"
 
-_QUERY = re.compile(r"(\w[\w+.-]*://[^\s\"'<>?#]*)\?[^\s\"'<>]*")
-_USERINFO = re.compile(r"(\w[\w+.-]*://)[^\s/@\"'<>]*@")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}")
+# Each of these takes time in proportion to the text, whatever the text: lines hold other people's
+# words. So nothing is repeated without a limit where a match may begin at every letter.
+_ADDRESS = re.compile(r"(\w[\w+.-]{0,30}://)([^\s\"'<>]*)")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,5}[A-Za-z0-9._~+/=-]{6,}")
 _NAMED = re.compile(
-    r"(?i)([\"']?\b(?:[a-z0-9_-]*(?:secret|token|password|passwd|signature|api_?key)[a-z0-9_-]*)"
-    r"[\"']?\s*[=:]\s*)([\"'][^\"']*[\"']|[^\s,;&}\"']+)"
+    r"(?i)((?:secret|token|password|passwd|signature|api_?key)[a-z0-9_-]{0,40}"
+    r"[\"']?\s{0,5}[=:]\s{0,5})([\"'][^\"']*[\"']|[^\s,;&}\"']+)"
 )
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What ends a line or steers a terminal: titles of courses may hold it."""
+
+SHORTEST = 4
+"""Letters of the shortest secret: shorter ones would blank out every line and protect nothing."""
 
 
 class Redactor:
     """Cuts secrets out of texts: known values, credentials in addresses, queries, bearer tokens."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # Longest first, so that a secret that contains another is cut whole. Values under four
-        # characters would blank out half of every line and protect nothing.
-        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+        known = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
+        # Longest first, so that a secret that contains another is cut whole.
+        self._secrets = sorted(known, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return `text` without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, "****")
-        text = _USERINFO.sub(r"\1****@", text)
-        text = _QUERY.sub(r"\1?****", text)
+        text = _ADDRESS.sub(_bare, text)
         text = _BEARER.sub(r"\1 ****", text)
         return _NAMED.sub(r"\1****", text)
+
+
+def _forms(secret: str) -> set[str]:
+    """Return how a secret may be spelt in a message: quoted, in JSON, in an address, folded."""
+    whole = {secret, *_password(secret)}
+    return {
+        form
+        for text in whole
+        for form in (
+            text,
+            _one_line(text),
+            repr(text)[1:-1],
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+            quote(text, safe="", errors="replace"),
+            quote(text, safe="/", errors="replace"),
+            quote_plus(text, errors="replace"),
+        )
+    }
+
+
+def _password(secret: str) -> set[str]:
+    """Return the password of a secret that is an address: drivers speak of it alone."""
+    try:
+        password = urlsplit(secret).password if "://" in secret else None
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()
+
+
+def _bare(address: re.Match[str]) -> str:
+    """Return an address without its credentials and its query."""
+    rest, asked, _ = address[2].partition("?")
+    authority, slash, path = rest.partition("/")
+    _, at, host = authority.rpartition("@")
+    shown = address[1] + ("****@" if at else "") + host + slash + path
+    return f"{shown}?****" if asked else shown
 
 
 class TextFormatter(logging.Formatter):
@@ -59,10 +103,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, redacted, with line breaks of the message folded into spaces."""
         stamp = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        line = f"[{stamp}] [{_tag(record)}] {_one_line(record.getMessage())}"
+        line = f"[{stamp}] [{_tag(record)}] {_message(record, self._redact)}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._redact(line)
+            line += "\n" + self._redact(self.formatException(record.exc_info))
+        return line
 
 
 class JsonFormatter(logging.Formatter):
@@ -82,7 +126,7 @@ class JsonFormatter(logging.Formatter):
             "attempt": bound.get("attempt"),
             "phase": bound.get("phase"),
             "event": _tag(record).split(" ")[0].lower(),
-            "msg": self._redact(_one_line(record.getMessage())),
+            "msg": _message(record, self._redact),
         }
         if record.exc_info:
             data["traceback"] = self._redact(self.formatException(record.exc_info))
@@ -113,6 +157,17 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
+class Handler(logging.StreamHandler[TextIO]):
+    """Writes what the stream takes.
+
+    A volume that is full or a reader that is gone costs the line there and nothing else: logging's
+    own complaint would print the arguments, secrets and all, past every formatter.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Do nothing."""
+
+
 def set_up(style: str, redact: Redactor, *streams: TextIO) -> logging.Logger:
     """Send the product's log to `streams` (default: standard output) in `style` text or json.
 
@@ -123,7 +178,9 @@ def set_up(style: str, redact: Redactor, *streams: TextIO) -> logging.Logger:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     for stream in streams or (sys.stdout,):
-        handler = logging.StreamHandler(stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold any bytes
+        handler = Handler(stream)
         handler.setFormatter(JsonFormatter(redact) if style == "json" else TextFormatter(redact))
         logger.addHandler(handler)
     return logger
@@ -134,5 +191,10 @@ def _tag(record: logging.LogRecord) -> str:
     return tag or ("ERROR" if record.levelno >= logging.ERROR else record.levelname)
 
 
+def _message(record: logging.LogRecord, redact: Redactor) -> str:
+    """Return the message on one line. Redacted twice: folding may put a secret together."""
+    return redact(_one_line(redact(record.getMessage())))
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split("\n")).replace("\r", " ")
+    return _BREAKS.sub(" ", text)
