@@ -15,12 +15,16 @@ from contract.env import SETTINGS_DIR
 from contract.handoff import Assignment
 from contract.outcome import ExitCode
 from contract.task import Task
+from dispatcher.executors.kubernetes import extras
 from dispatcher.executors.kubernetes.settings import KubernetesSettings, Resources
 
 Manifest = dict[str, Any]
 
 CLOSING = f"{names.PREFIX}/closing"
 """Annotation of a Job whose run only reports that its task has failed."""
+
+LABEL_API = f"{names.PREFIX}/api"
+"""Label of the pods that hold a token; a NetworkPolicy lets them, and no others, reach the API."""
 
 CONTAINER = "job"
 """The container's name; the failure rules look at it alone, so a sidecar's exit decides nothing."""
@@ -72,9 +76,10 @@ def job(
     if assignment.report is not None:
         metadata["annotations"][CLOSING] = "true"
     template = {
-        "metadata": {"labels": _labels(assignment.task, settings, "job")},
+        "metadata": {"labels": _labels(assignment.task, settings, "job") | _access(assignment)},
         "spec": _pod(assignment, settings, environment),
     }
+    template = extras.add(template, settings.pod)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -225,7 +230,7 @@ def _env(
         handoff.TERMINATION_LOG: handoff.TERMINATION_PATH,
         "HOME": "/tmp",  # noqa: S108 - a volume of the pod's own, and the only writable folder
     }
-    if settings.secret:
+    if settings.secret or settings.secrets:
         values[SETTINGS_DIR] = handoff.SETTINGS_PATH
     return [{"name": name, "value": _literal(values[name])} for name in sorted(values)]
 
@@ -244,6 +249,10 @@ def _resources(resources: Resources) -> Manifest:
     }
 
 
+def _access(assignment: Assignment) -> dict[str, str]:
+    return {LABEL_API: "true"} if _needs_token(assignment) else {}
+
+
 def _needs_token(assignment: Assignment) -> bool:
     """An ordinary run lets go of its volume through the API; a closing run keeps it."""
     return assignment.report is None
@@ -255,12 +264,22 @@ def _volumes(assignment: Assignment, settings: KubernetesSettings) -> list[Manif
         {"name": "sandbox", "persistentVolumeClaim": {"claimName": name}},
         {"name": "tmp", "emptyDir": {"sizeLimit": settings.tmp_size}},
     ]
-    if settings.secret:
-        secret = {"secretName": settings.secret, "defaultMode": _READ_ONLY}
-        volumes.append({"name": "settings", "secret": secret})
+    if settings.secret or settings.secrets:
+        volumes.append({"name": "settings", **_secret_files(settings)})
     if _needs_token(assignment):
         volumes.append({"name": "token", "projected": _token()})
     return volumes
+
+
+def _secret_files(settings: KubernetesSettings) -> Manifest:
+    """One Secret as it is, or several in one folder."""
+    if not settings.secrets:
+        return {"secret": {"secretName": settings.secret, "defaultMode": _READ_ONLY}}
+    sources: list[Manifest] = [{"name": settings.secret}] if settings.secret else []
+    for secret in settings.secrets:
+        items = [{"key": key, "path": path} for key, path in sorted(secret.items.items())]
+        sources.append({"name": secret.name} | ({"items": items} if items else {}))
+    return {"projected": {"defaultMode": _READ_ONLY, "sources": [{"secret": s} for s in sources]}}
 
 
 def _token() -> Manifest:
@@ -285,7 +304,7 @@ def _mounts(assignment: Assignment, settings: KubernetesSettings) -> list[Manife
         {"name": "sandbox", "mountPath": handoff.SANDBOX_PATH},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - see HOME
     ]
-    if settings.secret:
+    if settings.secret or settings.secrets:
         mounts.append({"name": "settings", "mountPath": handoff.SETTINGS_PATH, "readOnly": True})
     if _needs_token(assignment):
         mounts.append({"name": "token", "mountPath": _TOKEN_PATH, "readOnly": True})

@@ -16,6 +16,7 @@ from typing import Any
 
 from contract.env import Reader
 from contract.names import PREFIX
+from dispatcher.executors.kubernetes.extras import SecretFiles, secret_files, wrong_with
 
 READ_WRITE_ONCE = "ReadWriteOnce"
 ACCESS_MODES = (READ_WRITE_ONCE, "ReadWriteOncePod", "ReadWriteMany")
@@ -63,6 +64,9 @@ class KubernetesSettings:
     """JOB_SERVICE_ACCOUNT. It may do no more than set one annotation of the run's own claim."""
     secret: str = ""
     """JOB_SECRET. Secret with the job's secret settings, mounted as files; "" for none."""
+    secrets: tuple[SecretFiles, ...] = ()
+    """JOB_SECRETS, a JSON list of more of them, or of chosen keys under other names:
+    `[{"name":"db","items":{"uri":"DATABASE_URL"}}]`. A later one wins where two give one file."""
     deadline: float = 86400
     """RUN_DEADLINE, seconds. The only bound on runs that are disrupted again and again (24 h);
     waiting for an image or a node counts too."""
@@ -80,6 +84,9 @@ class KubernetesSettings:
     """JOB_NODE_SELECTOR, a JSON object of labels that a node must have."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
     """JOB_TOLERATIONS, a JSON list of tolerations beside the built-in ones for lost nodes."""
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """JOB_POD, a JSON object of additions to every run's pod: affinity, env, volumes, labels and
+    the like; see `extras`."""
     command: tuple[str, ...] = ()
     """No setting: what to start instead of the image's own entry point. For trying out."""
     kubeconfig: str = ""
@@ -100,6 +107,7 @@ def read(reader: Reader) -> KubernetesSettings:
         access_mode=reader.choice("ACCESS_MODE", ACCESS_MODES, usual.access_mode),
         service_account=reader.text("JOB_SERVICE_ACCOUNT", usual.service_account),
         secret=reader.text("JOB_SECRET"),
+        secrets=_secrets(reader),
         deadline=_deadline(reader, usual.deadline),
         backoff_limit=reader.whole("JOB_BACKOFF_LIMIT", usual.backoff_limit),
         resources=_resources(reader),
@@ -108,6 +116,7 @@ def read(reader: Reader) -> KubernetesSettings:
         priority_class=reader.text("JOB_PRIORITY_CLASS"),
         node_selector=_labels(reader, "JOB_NODE_SELECTOR"),
         tolerations=_objects(reader, "JOB_TOLERATIONS"),
+        pod=_pod(reader),
         kubeconfig=reader.text("KUBECONFIG"),
     )
 
@@ -176,3 +185,22 @@ def _objects(reader: Reader, name: str) -> tuple[Mapping[str, Any], ...]:
         return tuple(value)
     reader.fault(name, 'a JSON list of objects such as [{"key":"spot","operator":"Exists"}]')
     return ()
+
+
+def _secrets(reader: Reader) -> tuple[SecretFiles, ...]:
+    value = _json(reader, "JOB_SECRETS")
+    found = () if value is None else secret_files(value)
+    if found is None:
+        reader.fault("JOB_SECRETS", 'a JSON list such as [{"name":"db","items":{"key":"FILE"}}]')
+    return found or ()
+
+
+def _pod(reader: Reader) -> Mapping[str, Any]:
+    value = _json(reader, "JOB_POD")
+    if value is None:
+        return {}
+    need = wrong_with(value) if isinstance(value, dict) else "a JSON object"
+    if need:
+        reader.fault("JOB_POD", need)
+        return {}
+    return dict(value)
