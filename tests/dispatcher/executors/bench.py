@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from contract.handoff import Assignment
-from contract.names import object_name
+from contract.names import PREFIX, object_name
 from contract.task import Task
 from dispatcher.executors import Busy, Executor, Holding, Phase, Run, Volume
 
@@ -31,6 +32,8 @@ class Bench(Protocol):
 
 
 Script = list[list[Any]] | dict[str, list[list[Any]]]
+WAITING: list[list[Any]] = [["say", "ready"], ["wait for", "gate"]]
+"""A script that goes on until the test opens the gate."""
 
 
 def order(script: Script | None = None, task_id: int | str | None = None, **extra: Any) -> Task:
@@ -130,3 +133,38 @@ class Stage:
     def marks(self) -> Mapping[str, str]:
         """The marks on the volume."""
         return self.volume.marks
+
+    def own_marks(self) -> dict[str, str]:
+        """The marks that are ours: a cluster adds annotations of its own."""
+        prefix = PREFIX + "/"
+        return {name: text for name, text in self.marks().items() if name.startswith(prefix)}
+
+    def remove_volume(self) -> None:
+        """Remove the volume as soon as the executor lets us, and see it gone."""
+        volume = self.volume
+
+        def remove() -> bool:
+            self.executor.remove_volume(self.name, volume.id)
+            return True
+
+        self.insist(remove)
+        self.until(lambda: self.holding is None, "the volume is gone")
+
+
+def at_once(executors: list[Executor], verb: Callable[[Executor], bool]) -> list[bool]:
+    """Call `verb` in two threads per executor at the same moment; all must return."""
+    crowd = [*executors, *executors]
+    barrier = threading.Barrier(len(crowd))
+    answers: list[bool] = []
+
+    def join(executor: Executor) -> None:
+        barrier.wait()
+        answers.append(verb(executor))
+
+    threads = [threading.Thread(target=join, args=(each,)) for each in crowd]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(crowd)
+    return answers

