@@ -32,7 +32,7 @@ _PASSING = re.compile(
 )
 _DAY_LIMIT = re.compile(r"userRateLimitExceeded|dailyLimitExceeded", re.IGNORECASE)
 _FULL = re.compile(
-    r"storageQuota|quotaExceeded|teamDriveFileLimitExceeded|insufficient.?(storage|space)|\b507\b"
+    r"storageQuota|quotaExceeded|teamDriveFileLimitExceeded|insufficient.?(storage|space)"
     r"|no space left|disk quota exceeded|over.?quota",
     re.IGNORECASE,
 )

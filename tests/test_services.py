@@ -41,6 +41,6 @@ def test_mariadb_takes_its_password_only(mariadb: str) -> None:
         "user": url.username,
         "database": url.database,
     }
-    pymysql.connect(**place, password=url.password).close()
+    pymysql.connect(**place, password=str(url.password)).close()
     with pytest.raises(pymysql.OperationalError):
         pymysql.connect(**place, password="wrong").close()
