@@ -22,6 +22,7 @@ def point(name: str) -> None:
     """Die here if this is the chosen point."""
     if name == _CHOSEN and _first():
         os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(128 + signal.SIGKILL)  # process 1 of a container is immune to its own signals
 
 
 def _first() -> bool:

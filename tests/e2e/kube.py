@@ -42,12 +42,15 @@ class Kube:
         return subprocess.Popen([*self._base, *words], stdout=subprocess.PIPE, text=True)
 
 
-def until(look: Callable[[], T | None], what: str, seconds: float = 120) -> T:
+def until(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 120) -> T:
     """Look until there is something to see; fail naming `what` when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < deadline, f"Not within {seconds:.0f} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(
+                f"Not within {seconds:.0f} s: {what if isinstance(what, str) else what()}"
+            )
         time.sleep(0.2)  # between two looks at a cluster that is not ours to wake us

@@ -60,7 +60,7 @@ def test_a_deleted_pod_is_followed_by_one_that_goes_on(town: Town) -> None:
     key = _stall(town, "course-2")
     with town.dispatcher() as desk:
         desk.order(102, "course-2")
-        town.portal.ledger.wait(lambda ledger: ledger.of(key).stalled, timeout=90)
+        _in_the_middle(desk, 102, key)
         [pod] = desk.pods(102)
         town.kube.run("delete", "pod", pod["metadata"]["name"], "--wait=false")
         desk.until_status(102, "completed", 180)
@@ -73,7 +73,7 @@ def test_a_killed_container_is_followed_by_one_that_goes_on(town: Town) -> None:
     key = _stall(town, "course-3")
     with town.dispatcher() as desk:
         desk.order(103, "course-3")
-        town.portal.ledger.wait(lambda ledger: ledger.of(key).stalled, timeout=90)
+        _in_the_middle(desk, 103, key)
         os.kill(_process_of(103), signal.SIGKILL)
         desk.until_status(103, "completed", 180)
         _fetched_once(town, key)
@@ -154,6 +154,21 @@ def _stall(town: Town, slug: str) -> str:
     key = f"cdn:{slug}/{LONG}/720.mp4"
     town.portal.faults.add(key, actions.StallBody(after=BIG // 2), times=1)
     return key
+
+
+def _in_the_middle(desk: Desk, task: int, key: str) -> None:
+    """Wait until the run has read all that the portal sent before it stalled."""
+    desk.town.portal.ledger.wait(lambda ledger: ledger.of(key).stalled, timeout=90)
+    [pod] = desk.pods(task)
+    look = (
+        "import pathlib; parts = pathlib.Path('/sandbox').rglob('*.part'); "
+        "print(max(part.stat().st_size for part in parts))"
+    )
+    name = pod["metadata"]["name"]
+    size = ("exec", name, "--", "python", "-c", look)
+    until(
+        lambda: int(desk.town.kube.run(*size)) >= BIG // 2 - MIB, "the run has read what was sent"
+    )
 
 
 def _fetched_once(town: Town, key: str) -> None:

@@ -88,6 +88,7 @@ class Town:
             manifests.dispatcher(name, cluster.DISPATCHER_IMAGE, self._settings(desk, environment)),
         )
         try:
+            self.kube.run("rollout", "status", f"deployment/{name}", "--timeout=110s")
             yield desk
         finally:
             self.kube.run("delete", "deployment", name, "--wait=true")
@@ -181,7 +182,7 @@ class Desk:
         """Wait for a status of the task."""
         until(
             lambda: self.status(task).get("status") == status,
-            f"task {task} is {status} (it is {self.status(task)})\n{self.log()}",
+            lambda: f"task {task} is {status} (it is {self.status(task)})\n{self.log()}",
             seconds,
         )
 
