@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # Makes .venv with exactly what uv.lock pins, hash-checked; quick when nothing changed.
-#   scripts/setup.sh demo      what `make demo` needs
+#   scripts/setup.sh local     what `course-runner local` needs
+#   scripts/setup.sh demo      that, and the encoder of the demo's sample media
 #   scripts/setup.sh all       everything, for tests
 # Needs python3 >= 3.11 with pip (or uv on PATH) and a package index; no root, no python3-venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
-if [ "$what" = demo ]; then select=(--extra demo --no-dev); else select=(--all-extras --all-groups); fi
+case $what in
+  local) select=(--extra local --no-dev); enough=(local demo all) ;;
+  demo) select=(--extra demo --no-dev); enough=(demo all) ;;
+  all) select=(--all-extras --all-groups); enough=(all) ;;
+  *) echo "setup: unknown selection \"$what\"; known are local, demo, all" >&2; exit 64 ;;
+esac
 
-stamp=.venv/.installed-$what
 key=$(cat uv.lock pyproject.toml scripts/setup.sh | sha256sum | cut -c1-16)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then exit 0; fi
-if [ "$what" = demo ] && [ -f .venv/.installed-all ] && [ "$(cat .venv/.installed-all)" = "$key" ]; then exit 0; fi
+for each in "${enough[@]}"; do
+  if [ "$(cat ".venv/.installed-$each" 2>/dev/null)" = "$key" ]; then exit 0; fi
+done
 
 fail() { echo "setup: $*" >&2; exit 1; }
 python=$(command -v python3) || fail "there is no python3 on PATH; install Python 3.11 or newer"
@@ -46,4 +52,4 @@ trap 'rm -f "$requirements"' EXIT
 export VIRTUAL_ENV=$PWD/.venv
 "$uv" pip sync --quiet --require-hashes "$requirements"
 "$uv" pip install --quiet --no-deps --editable .
-echo "$key" > "$stamp"
+echo "$key" > ".venv/.installed-$what"
