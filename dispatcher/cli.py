@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from contract import env, names
 from contract.env import Reader, Secret
 from contract.errors import BadMessage, BadSettings, CourseRunnerError
+from contract.outcome import ExitCode
 from contract.task import Task
 from dispatcher import table
 
@@ -98,10 +99,11 @@ def _message(options: argparse.Namespace) -> str:
 def _list(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     store = _store(options, values)
     rows = [{"task": key, **fields} for key, fields in store.tasks()]
-    rows.extend(_queued(store.walk(), {row["task"] for row in rows if row["status"] == "running"}))
+    running = {row["task"] for row in rows if row.get("status") == "running"}
+    rows.extend(_queued(store.walk(), running))
     if options.status:
         rows = [row for row in rows if row.get("status") == options.status]
-    rows.sort(key=lambda row: float(row.get("updated") or 0), reverse=True)
+    rows.sort(key=lambda row: row.get("updated", ""), reverse=True)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
@@ -231,11 +233,20 @@ def _executor(options: argparse.Namespace, values: Mapping[str, str]) -> Any:
 
 def _executor_name(options: argparse.Namespace) -> str:
     """One machine when its state folder is here, a cluster otherwise; EXECUTOR overrides."""
-    return "local" if (Path(options.state) / URL_FILE).exists() else "kubernetes"
+    return "local" if Path(options.state).is_dir() else "kubernetes"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong use ends with 64, as wrong settings do; argparse's own 2 means nothing to anybody."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(int(ExitCode.BAD_INPUT), f"{self.prog}: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="course-runner",
         description="Turns course orders of a Redis list into resumable runs.",
         epilog="Settings are environment variables; see docs/settings.md.",

@@ -1,34 +1,67 @@
 """`course-runner local`: the whole system on one machine, the embedded default.
 
 Goes in: the environment and a state folder. It starts the embedded server unless REDIS_URL names
-one, and dispatches on the local executor. One process per state folder, held by a lock.
+one, and dispatches on the local executor. One process per state folder, held by a lock. The job's
+program is asked about its settings first: here they are the same environment, so no order has to
+fail to find a fault in them.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from contract.errors import Misconfigured
+from contract.errors import BadSettings, Misconfigured
 from dispatcher.embedded import EmbeddedServer
+from dispatcher.executors.local.executor import PROGRAM
 from dispatcher.service import serve, settings_from
 from dispatcher.settings import LOCAL
 
 
 def run(state: Path, values: Mapping[str, str]) -> None:
-    """Dispatch until told to stop."""
+    """Dispatch until told to stop. Raise `BadSettings` with all faults before anything starts."""
+    known = {"HEALTH_PORT": "0", **_rclone_config(), **values, "EXECUTOR": LOCAL}
+    faults = dict.fromkeys([*_own_faults(known), *_faults_of_runs(known)])
+    if faults:
+        raise BadSettings(list(faults))
     with ExitStack() as stack:
         stack.enter_context(_only_one(state))
-        known = {"HEALTH_PORT": "0", **values, "EXECUTOR": LOCAL}
         if not known.get("REDIS_URL"):
-            settings_from({**known, "REDIS_URL": "redis://not-started"}, executor=LOCAL)
             server = stack.enter_context(EmbeddedServer(state))
             known["REDIS_URL"] = server.url.reveal()
             print(f"The queue is in {state}/redis.url; push orders with `course-runner enqueue`.")
         known.setdefault("PROGRESS_REDIS_URL", known["REDIS_URL"])
         serve(settings_from(known, executor=LOCAL))
+
+
+def _rclone_config() -> dict[str, str]:
+    """Return RCLONE_CONFIG as rclone itself would find it: what `rclone config` wrote here."""
+    home = Path.home()
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    usual = (folder / "rclone" / "rclone.conf", home / ".rclone.conf")
+    return next(({"RCLONE_CONFIG": str(path)} for path in usual if path.is_file()), {})
+
+
+def _own_faults(known: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        settings_from({"REDIS_URL": "redis://not-started", **known}, executor=LOCAL)
+    except BadSettings as exc:
+        return exc.faults
+    return ()
+
+
+def _faults_of_runs(known: Mapping[str, str]) -> list[str]:
+    """Return what the job's program finds wrong in its settings."""
+    environment = {**os.environ, **known, "LOG_FORMAT": "text"}
+    ended = subprocess.run(
+        [*PROGRAM, "check"], env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    lines = ended.stdout.splitlines() if ended.returncode else []
+    return [line.partition("[ERROR] ")[2] for line in lines if "[ERROR] " in line] or lines
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from contract import names
 from contract.env import Secret
-from contract.errors import BadMessage, Retryable
+from contract.errors import BadMessage, Misconfigured, Retryable
 
 BLOCK = 1.0
 """Seconds that one blocking read lasts; well below `SOCKET`, or the client would give up first."""
@@ -34,6 +34,9 @@ HEARTBEAT = 60
 CHUNK = 1000
 """Items read at once where a whole list is walked."""
 
+OVERLAP = 100
+"""Items read twice between two chunks: as many may be withdrawn meanwhile, and none is missed."""
+
 
 class StoreUnavailable(Retryable):
     """Redis cannot be asked right now, or refuses."""
@@ -44,17 +47,26 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as exc:
-        raise StoreUnavailable(f"Redis cannot be used: {exc}") from exc
+        raise StoreUnavailable(
+            f"Redis cannot be used: {exc}",
+            advice="Start `course-runner local` where it is to run, or check REDIS_URL.",
+        ) from exc
 
 
 def connect(url: Secret) -> redis.Redis:
     """Return a client that does not retry. It connects at its first call."""
-    return redis.Redis.from_url(
-        url.reveal(),
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET,
-        socket_connect_timeout=SOCKET,
-    )
+    try:
+        return redis.Redis.from_url(
+            url.reveal(),
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=SOCKET,
+            socket_connect_timeout=SOCKET,
+        )
+    except ValueError:  # its words would repeat the address
+        raise Misconfigured(
+            "REDIS_URL is no address that a Redis client takes.",
+            advice="It is like redis://:password@host:6379/0; options go behind a question mark.",
+        ) from None
 
 
 class Store:
@@ -111,21 +123,39 @@ class Store:
             return cast(int, self._redis.llen(self._queue))
 
     def walk(self) -> Iterator[bytes]:
-        """Yield every message in the queue and in all claimed lists, newest first.
+        """Yield every message in the queue and in all claimed lists, some of them twice.
 
-        The lists may change while they are walked. An order can then be seen twice, never be
-        missed: it moves from the queue to a claimed list, and those are walked last.
+        The lists may change while they are walked. An order is never missed: it moves from the
+        queue to a claimed list, which is walked after the queue, or from a dead dispatcher's list
+        back to the queue, and is then seen where it was before.
         """
         with _translated():
+            yield from self._all_claimed()
             yield from self._items(self._queue)
-            for member in self._redis.smembers(names.dispatchers_set(self._queue)):
-                yield from self._items(names.claimed_list(self._queue, member.decode()))
-            yield from self._items(self._claimed)
+            yield from self._all_claimed()
 
-    def withdraw(self, raw: bytes) -> bool:
-        """Take one message out of the queue; false when it is not there any more."""
+    def walk_own(self) -> Iterator[bytes]:
+        """Yield every message in the queue and in this dispatcher's own claimed list."""
         with _translated():
-            return bool(self._redis.lrem(self._queue, -1, raw))
+            yield from self._items(self._claimed)
+            yield from self._items(self._queue)
+
+    def _all_claimed(self) -> Iterator[bytes]:
+        members = self._redis.smembers(names.dispatchers_set(self._queue))
+        lists = {names.claimed_list(self._queue, _text(member)) for member in members}
+        for key in lists | {self._claimed}:
+            yield from self._items(key)
+
+    def withdraw(self, raw: bytes) -> int:
+        """Take every copy of a message out of the queue and the own claimed list; return how many.
+
+        Not while orders are being handled: theirs would go on all the same.
+        """
+        with _translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.lrem(self._queue, 0, raw)
+            pipe.lrem(self._claimed, 0, raw)
+            return sum(pipe.execute())
 
     def dead(self) -> list[dict[str, Any]]:
         """Return the dead letters, newest first."""
@@ -140,7 +170,7 @@ class Store:
             yield from chunk
             if len(chunk) < CHUNK:
                 return
-            start += CHUNK
+            start += CHUNK - OVERLAP
 
     # --- dispatchers ------------------------------------------------------------------------------
     def beat(self) -> None:
@@ -160,16 +190,19 @@ class Store:
         """Give what dead dispatchers had claimed back to the consuming end; return how many."""
         with _translated():
             known = self._redis.smembers(names.dispatchers_set(self._queue))
-            others = sorted(m.decode() for m in known if m.decode() != self._identity)
+            others = sorted({_text(member) for member in known} - {self._identity})
             return sum(self._adopt(other) for other in others)
 
     def _adopt(self, other: str) -> int:
-        if self._redis.exists(names.heartbeat_key(self._queue, other)):
+        heartbeat = names.heartbeat_key(self._queue, other)
+        if self._redis.exists(heartbeat):
             return 0
         source, count = names.claimed_list(self._queue, other), 0
         while self._redis.lmove(source, self._queue, "LEFT", "RIGHT") is not None:
             count += 1
         self._redis.srem(names.dispatchers_set(self._queue), other)
+        if self._redis.exists(heartbeat):  # it was only paused, and its beat came in between
+            self._redis.sadd(names.dispatchers_set(self._queue), other)
         return count
 
     # --- the board --------------------------------------------------------------------------------
@@ -185,7 +218,8 @@ class Store:
         `forget_in` seconds from now the hash goes; 0 keeps it.
         """
         key = names.task_hash(task_key)
-        data = {**fields, "updated": f"{time.time():.3f}"}
+        known = {**fields, "updated": f"{time.time():.3f}"}
+        data = {name: value.encode("utf-8", "replace") for name, value in known.items()}
         with _translated():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hset(key, mapping=data)
@@ -198,7 +232,7 @@ class Store:
             pipe.execute()
 
     def tasks(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield every known task's id and hash, in no order."""
+        """Yield every known task's id and hash, in no order. One that changes may come twice."""
         prefix = names.task_hash("")
         with _translated():
             for keys in _chunks(self._redis.scan_iter(match=prefix + "*", count=CHUNK)):
@@ -206,10 +240,9 @@ class Store:
                 for key in keys:
                     pipe.hgetall(key)
                 for key, found in zip(keys, pipe.execute(), strict=True):
-                    yield (
-                        _text(key).removeprefix(prefix),
-                        {_text(k): _text(v) for k, v in found.items()},
-                    )
+                    if found:  # it may have been forgotten in between
+                        fields = {_text(k): _text(v) for k, v in found.items()}
+                        yield _text(key).removeprefix(prefix), fields
 
     # --- what operators ask for -------------------------------------------------------------------
     def ask(self, action: str, task_key: str) -> None:

@@ -1,8 +1,9 @@
-"""`python -m job_image [report]`: does one task, says how it ended, exits with its code.
+"""`python -m job_image [report | check]`: does one task, says how it ended, exits with its code.
 
 Goes in: the environment (see `contract.handoff`) and the volume. Comes out: the exit code and the
-last words in the termination log. This is the outermost edge: the only place that catches
-everything, because a crash that says nothing is what our users lost nights to.
+last words in the termination log. `check` reads the settings and does nothing. This is the
+outermost edge: the only place that catches everything, because a crash that says nothing is what
+our users lost nights to.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ from job_image.stop import Stop
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    closing = (sys.argv[1:] if arguments is None else arguments) == ["report"]
+    words = sys.argv[1:] if arguments is None else arguments
     values: Mapping[str, str] = os.environ
     redact = Redactor()
     try:
         values = env.load(os.environ)
         redact = Redactor(_secrets(values))
         set_up(values.get("LOG_FORMAT", "text"), redact)
-        _run(values, redact, closing)
+        if words == ["check"]:
+            read({handoff.TASK: "{}", **values})
+        else:
+            _run(values, redact, words == ["report"])
         return int(ExitCode.DONE)
     except CourseRunnerError as exc:
         return _end(values, redact, exc.outcome(), exc)
