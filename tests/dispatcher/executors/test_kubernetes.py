@@ -14,7 +14,7 @@ from dispatcher.executors import Phase
 from dispatcher.executors.kubernetes.executor import KubernetesExecutor
 from tests.dispatcher.executors.bench import PROGRAM_TEXT, Bench, Stage, order
 from tests.dispatcher.executors.conformance import ExecutorConformance
-from tests.dispatcher.kubernetes.namespaces import namespace, need_cluster, settings, tried
+from tests.dispatcher.kubernetes_executor.namespaces import namespace, need_cluster, settings, tried
 
 pytestmark = pytest.mark.cluster
 
