@@ -12,10 +12,10 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
 from contract.errors import CourseRunnerError, Misconfigured, Temporary
-from job_image.sources import refusals
+from job_image.sources import address, refusals
 from job_image.sources.pace import Pace, Patience, Tries, Unanswered, asked_wait
 from job_image.sources.wire import Answer, Wire
 from job_image.stop import Stop
@@ -105,10 +105,10 @@ class Api:
         given = page.get("next")
         if not isinstance(given, str) or not given:
             return ""
-        url = urljoin(self._wire.base, given)
+        url = address.join(self._wire.base, given)
         if not self._wire.is_home(url):
             raise Misconfigured(
-                f"The next page of {what} lies on {urlsplit(url).netloc}; the token stays here.",
+                f"The next page of {what} lies on {address.host(url)}; the token stays here.",
                 advice="Set PLATFORM_URL to the platform's own address.",
             )
         if url in seen:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from contract.errors import CourseRunnerError, Misconfigured, NotEntitled
+from job_image.sources import address
 from job_image.sources.api import PAGE_SIZES, Api
 from job_image.sources.naming import clean
 from job_image.sources.refusals import ADVICE, Missing, refused_token
@@ -47,7 +48,7 @@ def wanted(url: str) -> str:
 
     Understood: `//host/(course/(draft/)?)?<slug-or-id>/...`.
     """
-    parts = [unquote(part) for part in urlsplit(url).path.split("/") if part]
+    parts = [unquote(part) for part in address.parts(url).path.split("/") if part]
     if parts[:1] == ["course"]:
         parts = parts[2 if parts[1:2] == ["draft"] and len(parts) > 2 else 1 :]
     if not parts:
@@ -76,7 +77,7 @@ def find(api: Api, name: str, stop: Stop) -> Course:
 
 def _unusable(api: Api, error: NotEntitled) -> CourseRunnerError:
     """Return why not even the own courses can be listed: no platform is there, or no account."""
-    host = urlsplit(api.base).hostname or ""
+    host = address.host(api.base)
     if isinstance(error, Missing):
         return Misconfigured(
             f"There is no course platform at {host}: it answered 404.",

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from job_image.sources.address import is_http
 
 MP4, HLS = "video/mp4", "application/x-mpegurl"
 _PROTECTED_PATH = "encrypted-files"
@@ -117,7 +118,7 @@ def _plain(streams: Iterable[Stream]) -> Iterator[Stream]:
     """Leave out what a player would need a licence for, and what is not there."""
     for stream in streams:
         plain = stream.kind in (MP4, HLS) and f"/{_PROTECTED_PATH}/" not in stream.url
-        if plain and is_address(stream.url):
+        if plain and is_http(stream.url):
             yield stream
 
 
@@ -136,23 +137,14 @@ def _download(data: Mapping[str, Any], kind: str) -> str:
     places = data.get("download_urls")
     names = [kind, *(places if isinstance(places, dict) else ())]
     found = (_text(one, "file") for name in names for one in _objects(_inside(places, name)))
-    return next(filter(is_address, found), "")
+    return next(filter(is_http, found), "")
 
 
 def _captions(data: Mapping[str, Any]) -> Iterator[Caption]:
     for one in _objects(data.get("captions")):
         locale = _text(one, "locale_id") or _text(one, "video_label") or "unknown"
-        if is_address(_text(one, "url")):
+        if is_http(_text(one, "url")):
             yield Caption(_id(one), locale, _text(one, "url"))
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an http address."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _inside(value: object, name: str) -> object:

@@ -13,9 +13,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from contract.errors import Temporary
+from job_image.sources import address
 from job_image.stop import Stop
 
 Renew = Callable[[str, Stop], Mapping[str, str]]
@@ -28,9 +29,9 @@ def expiry(url: str) -> float | None:
     Three forms: `Expires=<unix>`, `secure=<mac>,<unix>`, `token=<JWT with exp>`.
     """
     try:
-        query = parse_qs(urlsplit(url).query)
+        query = parse_qs(address.parts(url).query)
     except ValueError:
-        return None
+        return None  # more fields than any address has
     last = {name: values[-1] for name, values in query.items()}
     text = last.get("Expires") or last.get("secure", "").rpartition(",")[2]
     if text.isascii() and text.isdigit():

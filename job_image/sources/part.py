@@ -131,7 +131,6 @@ class Part:
     def _open(self) -> BinaryIO:
         if self._file is None:
             with refusals(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 self._file = os.fdopen(descriptor, "r+b", buffering=0)
                 self._file.truncate(self.offset)

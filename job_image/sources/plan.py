@@ -12,12 +12,12 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from job_image.sources import Skipped, choice, naming
+from job_image.sources import Skipped, address, choice, naming
 from job_image.sources.choice import Wishes
 from job_image.sources.course import Course
-from job_image.sources.curriculum import HLS, Asset, Entry, is_address
+from job_image.sources.curriculum import HLS, Asset, Entry
 
 LOOSE = "00 - Lectures"
 """Folder of the lectures that stand before any chapter."""
@@ -227,8 +227,8 @@ def _captions(entry: Entry, asset: Asset, wishes: Wishes) -> Iterator[Source]:
 
 def _supplement(entry: Entry, asset: Asset) -> Iterator[Source]:
     key = _key(entry.id, asset.id, "supplement")
-    if is_address(asset.external):
-        name = asset.title or urlsplit(asset.external).hostname or "Link"
+    if address.is_http(asset.external):
+        name = asset.title or address.host(asset.external)
         content = _shortcut(asset.external)
         yield Source(key, "link", name, "", ".url", content=content, size=len(content))
     elif asset.download:
@@ -244,7 +244,7 @@ def _shortcut(url: str) -> bytes:
 
 def _filename(asset: Asset) -> str:
     """Return the name a file was uploaded under; failing that, the one in its address."""
-    for name in (asset.filename, asset.title, unquote(urlsplit(asset.download).path)):
+    for name in (asset.filename, asset.title, unquote(address.parts(asset.download).path)):
         if naming.split(name.rpartition("/")[2])[1]:
             return name.rpartition("/")[2]
     return asset.filename or asset.title

@@ -10,12 +10,22 @@ the volume's word for what is done: a complete course costs two requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from contract.errors import NotEntitled, Stopped, Temporary
 from job_image.context import Context
 from job_image.sandbox import Sandbox, refusals, sync_folder, write_durably
-from job_image.sources import Fetched, captions, choice, course, curriculum, plan, resume, tokens
+from job_image.sources import (
+    Fetched,
+    address,
+    captions,
+    choice,
+    course,
+    curriculum,
+    plan,
+    resume,
+    tokens,
+)
 from job_image.sources.api import Api
 from job_image.sources.crew import Crew, attended
 from job_image.sources.figures import size
@@ -256,8 +266,7 @@ def _write_skipped(sandbox: Sandbox, made: Plan) -> None:
 
 def _base(context: Context) -> str:
     """Return the platform's base address: the setting, else the course URL's own origin."""
-    parts = urlsplit(context.task.course_url)
-    return context.settings.platform.url or f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return context.settings.platform.url or address.place(context.task.course_url)
 
 
 def _failure(failed: Mapping[File, Temporary], total: int) -> Temporary:

@@ -28,6 +28,8 @@ def parts_folder(sandbox: Sandbox) -> Path:
 
 def reconcile(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> set[str]:
     """Return the keys of the complete files; write the manifest; clear away what nobody needs."""
+    with refusals(parts_folder(sandbox)):
+        parts_folder(sandbox).mkdir(parents=True, exist_ok=True)
     manifest.load()
     manifest.records = _trusted(plan, manifest.records)
     _set_aside(sandbox, plan, manifest)
@@ -54,7 +56,6 @@ def _set_aside(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> None:
         record = manifest.records.get(file.key)
         if record and record.path != file.path and _has(sandbox.root / record.path, record.size):
             with refusals(sandbox.root / file.path):
-                parts_folder(sandbox).mkdir(parents=True, exist_ok=True)
                 (sandbox.root / record.path).replace(_aside(sandbox, file))
 
 
@@ -85,6 +86,6 @@ def _has(path: Path, size: int) -> bool:
 def _clear(folder: Path, keys: set[str]) -> None:
     """Remove unfinished files that belong to nothing in the plan."""
     with refusals(folder):
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in folder.iterdir():
             if path.name.rpartition(".")[0] not in keys or path.suffix == ".moved":
                 path.unlink()

@@ -14,7 +14,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
@@ -23,6 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError,
 
 from contract.env import Secret
 from contract.errors import Misconfigured
+from job_image.sources import address
 from job_image.sources.pace import Pace, Unanswered
 
 HOPS = 5
@@ -32,7 +32,6 @@ AGENT = "course-runner"
 """The honest name; the platform may well refuse it, and then it is not worked around."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_PORTS = {"http": 80, "https": 443}
 
 
 class Answer:
@@ -42,7 +41,7 @@ class Answer:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.host = urlsplit(url).hostname or ""
+        self.host = address.host(url)
         self.decode = True
         """Whether `read` undoes a Content-Encoding."""
 
@@ -79,12 +78,13 @@ class Wire:
 
     def __init__(self, base: str, token: Secret, pace: Pace, parallel: int) -> None:
         self.base = base
-        self._home = _origin(urlsplit(base))
+        self._home = address.origin(base)
         self._token = token
         self._timeout = urllib3.Timeout(connect=pace.connect, read=pace.read)
         self._parallel = parallel
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._proxies: dict[tuple[str, str], str] = {}
         self._running: set[Answer] = set()
 
     @contextmanager
@@ -112,10 +112,9 @@ class Wire:
 
     def is_home(self, url: str) -> bool:
         """Whether `url` lies on the platform's own origin, or on the same one made safer."""
-        parts = urlsplit(url)
         scheme, host, port = self._home
         upgraded = ("https", host, 443) if (scheme, port) == ("http", 80) else self._home
-        return _origin(parts) in (self._home, upgraded)
+        return address.origin(url) in (self._home, upgraded)
 
     def _ask(self, url: str, headers: Mapping[str, str], stay: bool) -> Answer:
         with_token = self.is_home(url)
@@ -125,7 +124,9 @@ class Wire:
             if target is None:
                 return answer
             answer.close()
-            url = urljoin(url, target)
+            url = address.join(url, target)
+            if not url:
+                raise Unanswered(f"{answer.host} redirects to what is no http address.")
             with_token = with_token and self.is_home(url)
             if stay and not with_token:
                 raise _sent_away(answer.host, url)
@@ -149,14 +150,15 @@ class Wire:
                 timeout=self._timeout,
             )
         except (HTTPError, OSError, ValueError) as exc:
-            raise _unanswered(_host(url), exc) from exc
+            raise _unanswered(address.host(url), exc) from exc
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        proxy = getproxies().get(parts.scheme, "")
-        if proxy and proxy_bypass(parts.hostname or ""):
-            proxy = ""
+        parts = address.parts(url)
+        place = (parts.scheme, parts.hostname or "")
         with self._lock:
+            if place not in self._proxies:  # asking the environment costs a tenth of a small file
+                self._proxies[place] = _proxy(*place)
+            proxy = self._proxies[place]
             if proxy not in self._pools:
                 self._pools[proxy] = self._new_pool(proxy)
             return self._pools[proxy]
@@ -165,7 +167,7 @@ class Wire:
         bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
         if not proxy:
             return urllib3.PoolManager(maxsize=self._parallel, ca_certs=bundle or certifi.where())
-        user = urlsplit(proxy)
+        user = address.parts(proxy)
         login = f"{user.username}:{user.password}" if user.username else None
         return urllib3.ProxyManager(
             proxy,
@@ -175,24 +177,13 @@ class Wire:
         )
 
 
-def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, (parts.hostname or "").lower(), port or _PORTS.get(parts.scheme)
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or "the address"
-    except ValueError:
-        return "the address"
+def _proxy(scheme: str, host: str) -> str:
+    """Return the proxy that the environment names for a host; "" for none."""
+    return "" if proxy_bypass(host) else getproxies().get(scheme, "")
 
 
 def _sent_away(host: str, url: str) -> Misconfigured:
-    parts = urlsplit(url)
-    place = f"{parts.scheme}://{parts.netloc}"
+    place = address.place(url)
     return Misconfigured(
         f"The platform at {host} sends its clients to {place}; the token does not go there.",
         advice=f"Set PLATFORM_URL to {place} if that is the right platform.",

@@ -1,0 +1,52 @@
+"""Addresses taken apart without accidents: what cannot be read has no scheme and no host. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+_NOTHING = SplitResult("", "", "", "", "")
+_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int | None]
+
+
+def parts(url: str) -> SplitResult:
+    """Return the parts of an address; all empty when it is none."""
+    try:
+        found = urlsplit(url)
+        _ = found.port, found.hostname  # both are read only when asked for, and may raise
+    except ValueError:
+        return _NOTHING
+    return found
+
+
+def is_http(url: str) -> bool:
+    """Whether a text is an http address."""
+    found = parts(url)
+    return found.scheme in ("http", "https") and bool(found.hostname)
+
+
+def host(url: str) -> str:
+    """Return the host's name, for messages."""
+    return parts(url).hostname or "an unreadable address"
+
+
+def place(url: str) -> str:
+    """Return scheme, host and port, for messages: no credentials, no path, no query."""
+    found = parts(url)
+    return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
+
+
+def origin(url: str) -> Origin:
+    """Return what must be equal for two addresses to belong to one server."""
+    found = parts(url)
+    return found.scheme, (found.hostname or "").lower(), found.port or _PORTS.get(found.scheme)
+
+
+def join(base: str, target: str) -> str:
+    """Return `target` as seen from `base`; "" when that is no http address."""
+    try:
+        url = urljoin(base, target)
+    except ValueError:
+        return ""
+    return url if is_http(url) else ""
