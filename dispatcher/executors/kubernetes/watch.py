@@ -131,7 +131,8 @@ class Watch(Generic[T]):
         if not self._version or time.monotonic() - self._listed > self._pace.relist:
             self._list()
         began = time.monotonic()
-        if not self._follow() and time.monotonic() - began < self._pace.least:
+        empty = not self._follow() and time.monotonic() - began < self._pace.least
+        if empty and not self._stop.is_set():
             raise Unavailable(f"The watch of {self._path} ends as soon as it begins.")
 
     def _failed(self, error: CourseRunnerError) -> None:
@@ -209,11 +210,12 @@ class Watch(Generic[T]):
         obj = event["object"]
         if event["type"] == "ERROR":
             raise refused_stream(obj, f"the watch of {self._path}")
+        version = _version(obj, self._path)
         if event["type"] in ("ADDED", "MODIFIED"):
             self._feed.seen(obj)
         elif event["type"] == "DELETED":
             self._feed.gone(obj)
-        self._version = _version(obj, self._path)
+        self._version = version
 
 
 def _event(line: bytes, path: str) -> Mapping[str, Any]:
