@@ -10,7 +10,7 @@ number, and an id arrives as whichever the message had.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +64,9 @@ def begin(context: Context) -> None:
         context.log.bind(phase="record").event("DB", "The row stays as it is: %s", exc.summary)
 
 
-def finish(context: Context, state: str, error: str = "") -> None:
+def finish(
+    context: Context, state: str, error: str = "", *, schedule: Sequence[float] = SCHEDULE
+) -> None:
     """Set the row to `state`, completed, failed or cancelled, with `error` where there is a column.
 
     Raise `Misconfigured` as `begin` does, `Temporary` when the database is away in every try.
@@ -72,7 +74,7 @@ def finish(context: Context, state: str, error: str = "") -> None:
     if not _words(context.settings.database)[state]:
         return  # this state is not written; whether the row exists was asked at the start
     problem = Temporary("The database was not tried.")
-    for wait in SCHEDULE:
+    for wait in schedule:
         context.stop.wait(wait)
         try:
             _move(context, state, error)

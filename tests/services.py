@@ -261,7 +261,7 @@ def _mariadb_account(socket_path: str, password: str) -> None:
     with pymysql.connect(unix_socket=socket_path, user="root") as root, root.cursor() as cursor:
         cursor.execute("CREATE DATABASE courses CHARACTER SET utf8mb4")
         cursor.execute(f"CREATE USER course@'{_HERE}' IDENTIFIED BY '{password}'")
-        cursor.execute(f"GRANT ALL ON courses.* TO course@'{_HERE}'")
+        cursor.execute(f"GRANT ALL ON *.* TO course@'{_HERE}'")
 
 
 # --- programs -------------------------------------------------------------------------------------
