@@ -7,6 +7,7 @@ counted or remembered: after a restart the same objects give the same answer.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -18,6 +19,9 @@ from dispatcher.executors import Holding, Phase, Volume
 
 DONE = "done"
 CANCELLED = "cancelled"
+
+_NO = ("", "false", "no", "off", "0")
+"""Words of a person who unsets a mark instead of removing it."""
 
 
 class Stand(StrEnum):
@@ -78,12 +82,12 @@ def read(volume: Volume) -> Record:
     marks = volume.marks
     return Record(
         task=_task(marks.get(names.MESSAGE, "")),
-        attempt=int(_number(marks.get(names.ATTEMPT)) or 1),
+        attempt=max(1, int(_number(marks.get(names.ATTEMPT)) or 1)),
         outcome=_outcome(marks.get(names.OUTCOME)),
         retry_at=_number(marks.get(names.RETRY_AT)),
         expires_at=_number(marks.get(names.EXPIRES_AT)),
-        released=bool(marks.get(names.RELEASED)),
-        pinned=bool(marks.get(names.PINNED)),
+        released=_is_set(marks.get(names.RELEASED)),
+        pinned=_is_set(marks.get(names.PINNED)),
         failures=_failures(marks.get(names.FAILURES)),
     )
 
@@ -124,17 +128,23 @@ def _task(text: str) -> Task | None:
         return None
 
 
+def _is_set(text: str | None) -> bool:
+    return (text or "").strip().lower() not in _NO
+
+
 def _number(text: str | None) -> float | None:
+    """Return a number that clocks can take; None for anything else, as for no mark."""
     try:
-        return None if text is None else float(text)
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) and abs(number) < 1e12 else None
 
 
 def _json(text: str | None) -> dict[str, object]:
     try:
         data = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -143,16 +153,19 @@ def _outcome(text: str | None) -> Judged | None:
     data = _json(text)
     if not data.get("category"):
         return None
-    at = data.get("at")
     return Judged(
         category=str(data["category"]),
         summary=str(data.get("summary", "")),
         advice=str(data.get("advice", "")),
-        at=float(at) if isinstance(at, int | float) else 0.0,
+        at=_number(str(data.get("at"))) or 0.0,
         run=str(data.get("run", "")),
         report=data.get("report") is True,
     )
 
 
 def _failures(text: str | None) -> dict[str, int]:
-    return {cause: n for cause, n in _json(text).items() if isinstance(n, int)}
+    return {
+        cause: count
+        for cause, count in _json(text).items()
+        if isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    }
