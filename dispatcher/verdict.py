@@ -11,16 +11,23 @@ from dataclasses import dataclass
 
 from contract.outcome import CATEGORIES, ExitCode, Outcome
 from dispatcher.executors import Ending, Phase, Run
-from dispatcher.record import DONE, Record
+from dispatcher.record import CANCELLED, DONE, Record
 from dispatcher.settings import Limits
 
 CRASHED = "crashed"
 DEADLINE = "deadline"
 
+LONGEST_WAIT = 86400.0
+"""Seconds, one day: what another side may make a task wait. A mistaken header asks for years."""
+
+_DEADLINE = "DeadlineExceeded"
+_NOT_FAILURES = (DONE, CANCELLED)
+"""Words that a failed run cannot mean: the first would lose it, the second is an operator's."""
+
 _ADVICE = {
     "OOMKilled": "Give the job more memory, or lower DOWNLOAD_CONCURRENCY.",
     "Evicted": "The node ran out of memory or disk; look at its conditions.",
-    "DeadlineExceeded": "Raise RUN_DEADLINE if the course is that large, then retry the task.",
+    _DEADLINE: "Raise RUN_DEADLINE if the course is that large, then retry the task.",
 }
 _FINAL = frozenset(
     CATEGORIES[code]
@@ -82,16 +89,16 @@ def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: 
 
 def last_words(ending: Ending) -> Outcome:
     """Return the run's last words, or words for a run that died without any."""
-    if ending.words is not None:
-        return ending.words
-    code = ending.exit
+    words, code = ending.words, ending.exit
+    if ending.reason == _DEADLINE:  # first: all that the run itself knew is that it was stopped
+        summary = "The run was ended because it took longer than RUN_DEADLINE."
+        return Outcome(DEADLINE, summary, _ADVICE[ending.reason], code)
+    if words is not None and words.category not in _NOT_FAILURES:
+        return words
     if code is not None and code in set(ExitCode) and code != ExitCode.DONE:
         return Outcome(
             CATEGORIES[ExitCode(code)], f"The run ended with exit code {code}.", "", code
         )
-    if ending.reason == "DeadlineExceeded":
-        summary = "The run was ended because it took longer than RUN_DEADLINE."
-        return Outcome(DEADLINE, summary, _ADVICE[ending.reason], code)
     how = ", ".join(filter(None, (ending.reason, f"exit code {code}" if code is not None else "")))
     summary = f"The run died without a word ({how or 'nothing is known about it'})."
     return Outcome(CRASHED, summary, _ADVICE.get(ending.reason, ""), code)
@@ -106,7 +113,7 @@ def _again(outcome: Outcome, record: Record, limits: Limits, now: float) -> Verd
         # An undelivered webhook has nothing left to report: the row is completed already.
         report = outcome.category != _NOT_DELIVERED
         return Verdict(outcome, report=report, failures=failures)
-    wait = max(schedule[count], outcome.retry_after or 0.0)
+    wait = max(schedule[count], min(outcome.retry_after or 0.0, LONGEST_WAIT))
     return Verdict(outcome, now + wait, failures=failures)
 
 
