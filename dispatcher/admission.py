@@ -27,7 +27,7 @@ class Do(StrEnum):
     RESUME = "resume"
     """Forced, and its failed volume is kept: go on there."""
     RENEW = "renew"
-    """Forced, and its finished volume is still there: remove that first, then accept."""
+    """Forced, and a volume is there that is of no use to it: remove that first, then accept."""
     WAIT = "wait"
     """Look again later: what it had is still going away."""
 
@@ -52,7 +52,7 @@ def decide(
     if where is Stand.START:
         return Decision(Do.ACCEPT)
     if where is Stand.DONE:
-        return _finished(task)
+        return _finished(task, record)
     if where is Stand.FAILED:
         return _failed(task, record)
     return Decision(Do.DROP, f"is not run twice: it is {where.value} already.")
@@ -72,21 +72,36 @@ def _unknown(task: Task, memory: Mapping[str, str]) -> Decision:
     return Decision(Do.ACCEPT)
 
 
-def _finished(task: Task) -> Decision:
+def _finished(task: Task, record: Record | None) -> Decision:
     if task.force:
-        return Decision(Do.RENEW, "is forced; its finished volume goes first.")
+        return _renew(task, record, "is forced; its finished volume goes first.")
     return Decision(Do.DROP, 'is completed; push it with "force": true to run it again.')
 
 
 def _failed(task: Task, record: Record | None) -> Decision:
-    if task.force:
-        return Decision(Do.RESUME, "is forced; it goes on where it failed.")
+    if task.force and record is not None and record.task is not None:
+        if _wishes(task) == _wishes(record.task):
+            return Decision(Do.RESUME, "is forced; it goes on where it failed.")
+        return _renew(task, record, "is forced with other wishes; its failed volume goes first.")
     why = record.outcome.summary if record and record.outcome else ""
     return Decision(
         Do.DROP,
         f"has failed and its files are kept ({why}). Mend that, then `course-runner retry "
         f'{task.key}`, or push it with "force": true.',
     )
+
+
+def _renew(task: Task, record: Record | None, why: str) -> Decision:
+    if record is not None and record.pinned:
+        return Decision(
+            Do.DROP, f"is not run again: its volume is pinned. Unpin that, then push {task.key}."
+        )
+    return Decision(Do.RENEW, why)
+
+
+def _wishes(task: Task) -> tuple[str | None, ...]:
+    """Return what must be equal for a volume to be of use to another order of its task."""
+    return task.course_url, task.quality, task.captions, task.volume_size
 
 
 def _when(updated: str) -> str:
