@@ -25,7 +25,7 @@ from contract.outcome import CATEGORIES, ExitCode, Outcome
 from contract.task import Task
 from job_image import checkpoint, pipeline, report
 from job_image.context import Context
-from job_image.progress import Progress, Sink
+from job_image.progress import Memory, Progress, Sink
 from job_image.sandbox import Sandbox, locked, refusals
 from job_image.settings import JobSettings, read
 from job_image.stop import Stop
@@ -67,7 +67,9 @@ def _run(values: Mapping[str, str], redact: Redactor, closing: bool) -> None:
     with locked(sandbox, f"pid {os.getpid()}, run {settings.attempt}"):
         _keep_log(sandbox, settings, redact)
         log.event("SANDBOX", "Using %s for task %s.", sandbox.root, task.key)
-        progress = Progress(_sinks(settings, task, log), attempt=settings.attempt)
+        memory = Memory(sandbox.state_file(names.PROGRESS_FILE))
+        sinks = (memory, *_sinks(settings, task, log))
+        progress = Progress(sinks, attempt=settings.attempt, percent=memory.percent())
         context = Context(task, sandbox, settings, log, progress, stop, redact)
         marks = checkpoint.load(sandbox, task, log)
         if closing:

@@ -1,8 +1,8 @@
 """How far the task is: counted by the steps, published by sinks, never in the way.
 
 Steps call `begin`, `advance` and `say` from any thread. Sinks get at most one update a second and
-may fail as they like: progress never fails a task. Percent never runs backwards, also over
-retries and restarts of a step.
+may fail as they like: progress never fails a task. Percent never runs backwards, neither over
+retries of a step nor from one run to the next, which begins at what the volume remembers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 INTERVAL = 1.0
@@ -33,10 +35,32 @@ class Sink(Protocol):
         """Publish one update; must not raise and not block for more than a moment."""
 
 
+class Memory:
+    """A sink that remembers the percent on the volume, for the next run to begin with."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def percent(self) -> float:
+        """Return what an earlier run reached; 0 when nothing can be read."""
+        try:
+            value = float(self._path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0.0
+        return value if 0.0 <= value <= 100.0 else 0.0
+
+    def publish(self, fields: Mapping[str, str]) -> None:
+        """Remember; a full volume or a power cut may forget it, and nothing else suffers."""
+        with suppress(OSError):
+            self._path.write_text(fields["percent"], encoding="ascii")
+
+
 class Progress:
     """The counters. Thread-safe."""
 
-    def __init__(self, sinks: Sequence[Sink] = (), *, attempt: int = 1) -> None:
+    def __init__(
+        self, sinks: Sequence[Sink] = (), *, attempt: int = 1, percent: float = 0.0
+    ) -> None:
         self._sinks = tuple(sinks)
         self._attempt = attempt
         self._lock = threading.Lock()
@@ -45,7 +69,7 @@ class Progress:
         self._total_items = 0
         self._bytes = 0
         self._items = 0
-        self._percent = 0.0
+        self._percent = percent
         self._message = ""
         self._next = 0.0
 
