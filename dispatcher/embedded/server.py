@@ -115,7 +115,8 @@ class EmbeddedServer:
             password, known = _known(_read(self._state / URL_FILE))
             with self._lock() as lock:
                 port = self._launch(self._ports(known), password, lock)
-            self._url = Secret(f"redis://:{password}@{HOST}:{port}/0")
+            # With its user named, or redis-cli 7 logs in as somebody without a name.
+            self._url = Secret(f"redis://default:{password}@{HOST}:{port}/0")
             _write_private(self._state / URL_FILE, self._url.reveal() + "\n")
         except OSError as exc:
             self.close()

@@ -281,3 +281,12 @@ def test_a_spoilt_store_is_said(state: Path) -> None:
     with pytest.raises(Misconfigured, match="does not start") as caught:
         EmbeddedServer(state).start()
     assert "server.log" in caught.value.advice
+
+
+def test_the_address_is_one_that_redis_cli_takes(state: Path) -> None:
+    """It logs in with what stands in the file, the user's name included."""
+    cli = Path(sys.executable).with_name("redis-cli")
+    with EmbeddedServer(state):
+        address = (state / "redis.url").read_text().strip()
+        said = subprocess.run([cli, "-u", address, "PING"], capture_output=True, text=True)
+    assert said.stdout.strip() == "PONG"
