@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +20,15 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
-_STATE, _STARTED = 0, 19
-"""Places of a process's state and start in /proc/<pid>/stat behind the name (proc(5): 3 and 22)."""
+_STATE, _STARTED, _MEMORY = 0, 19, 20
+"""Places of a process's state, start and memory in /proc/<pid>/stat behind the name (in proc(5)
+these are 3, 22 and 23)."""
+_TICKS = os.sysconf("SC_CLK_TCK")
 _DEAD = ("Z", "X")
-_PASSES = 3
+_SWEEP = 3.0
+"""Seconds at most for killing what carries a variable."""
+_BIRTH = 0.5
+"""Seconds within which a process surely has its environment, also on a busy machine."""
 _DYING = 1.0
 """Seconds that a killed process may take to be gone; more only in an endless wait for a disk."""
 
@@ -102,20 +108,21 @@ def boot_id() -> str:
 
 def carrying(variable: str) -> Iterator[int]:
     """Yield the numbers of the processes with `NAME=value` in the environment they began with."""
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit() and _carries(int(entry.name), variable):
-            yield int(entry.name)
+    return (pid for pid in _numbers() if _carries(pid, variable))
 
 
 def kill_carrying(variable: str) -> None:
     """Kill all those processes, and those they start meanwhile, and see them gone."""
-    for _ in range(_PASSES):
+    deadline = time.monotonic() + _SWEEP
+    while time.monotonic() < deadline:
+        unborn = any(map(_being_born, _numbers()))  # asked first: then none is born unseen between
         found = list(carrying(variable))
         for pid in found:
             with suppress(ProcessLookupError):
                 _kill(pid, variable)
-        if not found:
+        if not found and not unborn:
             return
+        time.sleep(_BIRTH / 50 if unborn else 0)
 
 
 def _kill(pid: int, variable: str) -> None:
@@ -128,12 +135,28 @@ def _kill(pid: int, variable: str) -> None:
         os.close(descriptor)
 
 
+def _numbers() -> list[int]:
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+
+
 def _carries(pid: int, variable: str) -> bool:
+    return variable.encode() in (_environment(pid) or b"").split(b"\0")
+
+
+def _environment(pid: int) -> bytes | None:
     try:
-        environment = (_PROC / str(pid) / "environ").read_bytes()
+        return (_PROC / str(pid) / "environ").read_bytes()
     except OSError:  # gone meanwhile, or another user's
+        return None
+
+
+def _being_born(pid: int) -> bool:
+    """Whether it may be in the middle of exec, when a process has memory but no environment yet."""
+    fields = _stat(pid)
+    if not fields or int(fields[_MEMORY]) == 0 or _environment(pid) != b"":
         return False
-    return variable.encode() in environment.split(b"\0")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_STARTED]) / _TICKS
+    return age < _BIRTH
 
 
 def _stat(pid: int) -> list[str]:

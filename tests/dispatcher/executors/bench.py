@@ -31,8 +31,9 @@ class Bench(Protocol):
         """Make an empty file of that name in the task's sandbox, where its run waits for it."""
 
 
-Script = list[list[Any]] | dict[str, list[list[Any]]]
-WAITING: list[list[Any]] = [["say", "ready"], ["wait for", "gate"]]
+Steps = list[list[Any]]
+Script = Steps | dict[str, Steps]
+WAITING: Steps = [["say", "ready"], ["wait for", "gate"]]
 """A script that goes on until the test opens the gate."""
 
 

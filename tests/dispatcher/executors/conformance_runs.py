@@ -10,9 +10,9 @@ import pytest
 from contract import names
 from contract.handoff import Assignment
 from dispatcher.executors import Busy, Phase
-from tests.dispatcher.executors.bench import WAITING, Bench, Script, Stage, at_once, order
+from tests.dispatcher.executors.bench import WAITING, Bench, Stage, Steps, at_once, order
 
-STOPPABLE: Script = [["say", "ready"], ["until stopped", "told"]]
+STOPPABLE: Steps = [["say", "ready"], ["until stopped", "told"]]
 
 
 class RunConformance:
@@ -20,7 +20,7 @@ class RunConformance:
 
     def test_a_run_is_given_its_order(self, bench: Bench) -> None:
         """The program finds the whole order, its attempt and a sandbox it may write into."""
-        steps: Script = [["write", "file", "x"], ["say environment"], ["say arguments"]]
+        steps: Steps = [["write", "file", "x"], ["say environment"], ["say arguments"]]
         stage = Stage(bench, order(steps, email="ä@example.com", nested={"a": [1, None]}))
         stage.start(3)
         assert stage.ended(3).phase is Phase.SUCCEEDED
@@ -70,11 +70,9 @@ class RunConformance:
 
     def test_an_ended_run_is_replaced_by_the_next_attempt(self, bench: Bench) -> None:
         """The next attempt takes the ended run's place, on the same volume with its files."""
-        script: Script = {
-            "1": [["write", "kept", "x"], ["exit", 75]],
-            "2": [["exit if", "kept", 0]],
-        }
-        stage = Stage(bench, order({**script, "2": [*script["2"], ["exit", 64]]}))
+        first_steps: Steps = [["write", "kept", "x"], ["exit", 75]]
+        then: Steps = [["exit if", "kept", 0], ["exit", 64]]
+        stage = Stage(bench, order({"1": first_steps, "2": then}))
         first, volume = stage.start_and_end(1), stage.volume
         assert stage.start(2) is True
         second = stage.ended(2)
@@ -84,7 +82,7 @@ class RunConformance:
 
     def test_a_closing_run_speaks_for_the_dead_one(self, bench: Bench) -> None:
         """A run with a report is a closing run: told so by its argument, with the outcome."""
-        told: Script = [["say arguments"], ["say environment"]]
+        told: Steps = [["say arguments"], ["say environment"]]
         stage = Stage(bench, order({"1": [["die"]], "report": told}))
         stage.start_and_end()
         report = json.dumps({"category": "crashed", "summary": "Es starb – ohne ein Wort."})

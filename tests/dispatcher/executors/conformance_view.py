@@ -7,7 +7,7 @@ import time
 from contract import names
 from contract.handoff import Assignment
 from dispatcher.executors import Phase
-from tests.dispatcher.executors.bench import WAITING, Bench, Script, Stage, order
+from tests.dispatcher.executors.bench import WAITING, Bench, Stage, Steps, order
 
 
 class ViewConformance:
@@ -70,7 +70,7 @@ class ViewConformance:
 
     def test_the_log_is_the_newest_runs(self, bench: Bench) -> None:
         """`logs` yields what the newest run printed, line by line, without line breaks."""
-        newest: Script = [["say", "två"], ["say", ""], ["say without end", "no end"]]
+        newest: Steps = [["say", "två"], ["say", ""], ["say without end", "no end"]]
         stage = Stage(bench, order({"1": [["say", "one"], ["exit", 75]], "2": newest}))
         stage.start_and_end(1)
         assert list(stage.executor.logs(stage.name)) == ["one"]

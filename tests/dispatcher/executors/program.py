@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SANDBOX = Path(os.environ["SANDBOX"])
@@ -84,7 +85,7 @@ def say_environment() -> None:
     print(json.dumps(dict(os.environ)), flush=True)
 
 
-STEPS = {
+STEPS: dict[str, Callable[..., object]] = {
     "say": lambda text: print(text, flush=True),
     "say without end": lambda text: print(text, end="", flush=True),
     "say environment": say_environment,

@@ -17,10 +17,10 @@ import pytest
 from contract.handoff import Assignment
 from contract.task import Task
 from dispatcher.executors import Phase
-from tests.dispatcher.executors.bench import Script, Stage, order
+from tests.dispatcher.executors.bench import Stage, Steps, order
 from tests.dispatcher.executors.local_bench import LocalBench
 
-COUNTED: Script = [["append", "count", "x"], ["say", "ready"], ["wait for", "gate"]]
+COUNTED: Steps = [["append", "count", "x"], ["say", "ready"], ["wait for", "gate"]]
 
 
 @contextmanager

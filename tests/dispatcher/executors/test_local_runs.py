@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 from contract import names
 from contract.handoff import Assignment
 from dispatcher.executors import Busy, Phase, Refused
+from dispatcher.executors.local.process import kill_carrying
 from tests.dispatcher.executors.bench import WAITING, Stage, order
 from tests.dispatcher.executors.local_bench import LocalBench
 
@@ -79,6 +81,7 @@ def test_a_program_that_is_not_there_is_refused(local: LocalBench) -> None:
     with pytest.raises(Refused, match="no-such-program-anywhere"):
         other.start_run(Assignment(stage.task, 1))
     assert other.holdings()[stage.name].run is None
+    assert not local.state(stage.task, "run.json").exists()
     assert stage.start() is True
     assert stage.ended().phase is Phase.SUCCEEDED
 
@@ -121,6 +124,15 @@ def test_what_a_run_leaves_behind_is_ended(local: LocalBench, how: str) -> None:
     stage.until(lambda: not _child_lives(local, stage), "what it left is gone")
     assert stage.start(2) is True
     stage.ended(2)
+
+
+def test_a_process_just_born_does_not_escape() -> None:
+    """In the middle of exec a process shows no environment yet; the sweep waits for it."""
+    for number in range(50):
+        variable = {"SWEPT": f"number {number}", "PATH": os.environ["PATH"]}
+        with subprocess.Popen(["sleep", "600"], env=variable) as born:
+            kill_carrying(f"SWEPT=number {number}")
+            assert born.wait(5) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("how", ["plain", "session", "bare"])
