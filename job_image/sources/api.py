@@ -69,11 +69,12 @@ class Api:
 
     def everything(self, path: str, params: Mapping[str, str], what: str, stop: Stop) -> list[Any]:
         """Return all entries of a list, exactly as many as it says it has."""
-        for size in PAGE_SIZES[:-1]:
+        for size in PAGE_SIZES[:-1]:  # the server may stumble over large pages
             try:
                 return self._counted(path, {**params, "page_size": str(size)}, what, stop)
-            except Unanswered:
-                continue  # the server stumbles over large pages
+            except Unanswered as exc:
+                if (exc.retry_after or 0) > self._pace.budget:
+                    raise  # it has said how long it will be away
         return self._counted(path, {**params, "page_size": str(PAGE_SIZES[-1])}, what, stop)
 
     def _counted(self, path: str, params: Mapping[str, str], what: str, stop: Stop) -> list[Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from contract.errors import Temporary, VolumeFull
 from job_image.sources import ranges, refusals
 from job_image.sources.links import Links
-from job_image.sources.pace import Pace, Patience, Tries, Unanswered, asked_wait
+from job_image.sources.pace import PROGRESS, Pace, Patience, Tries, Unanswered, asked_wait
 from job_image.sources.part import Part
 from job_image.sources.plan import File
 from job_image.sources.ranges import Do, Known, Reply
@@ -148,11 +148,16 @@ class Transfer:
         self._means.tally.came(0, kept=len(piece))
 
     def _pieces(self, answer: Answer) -> Iterator[bytes]:
+        began, before = time.monotonic(), 0
         while piece := answer.read(CHUNK):
             self._stop.check()
             self._came += len(piece)
             self._means.tally.came(len(piece), kept=0)
             yield piece
+            if time.monotonic() - began >= self._means.pace.read:
+                if self._came - before < PROGRESS:
+                    raise Unanswered(f"{answer.host} sends too slowly.")
+                began, before = time.monotonic(), self._came
 
     def _is_end_proven(self, answer: Answer) -> bool:
         """Whether the end of a body of unknown length is its real end.

@@ -40,7 +40,8 @@ class Pace:
     connect: float = 10.0
     """Seconds for a connection to come about."""
     read: float = 60.0
-    """Seconds of silence after which a connection counts as broken."""
+    """Seconds of silence after which a connection counts as broken. One that brings less than
+    `PROGRESS` in that time counts as broken too."""
 
 
 class Unanswered(Temporary):
@@ -105,13 +106,16 @@ class Patience:
             stop.wait(left)
 
     def refused(self, asked: float | None, host: str) -> None:
-        """Note a 429 of `host` that asked for so many seconds. Raise `RateLimited` over budget."""
+        """Note a 429 of `host` that asked for so many seconds. Raise `RateLimited` over budget.
+
+        The wait grows with each refusal, also where 0 seconds were asked for.
+        """
         with self._lock:
             now = time.monotonic()
             if self._not_before > now:
                 return  # a neighbour got the same answer; its wait is everybody's
             self._refusals += 1
-            wait = asked if asked is not None else backoff(self._pace, self._refusals + 2, 1.0)
+            wait = max(asked or 0.0, backoff(self._pace, self._refusals, 1.0))
             self._spend(wait, host)
             self._not_before = now + wait
         self._shrink()

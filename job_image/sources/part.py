@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from contract import fault
 from job_image.sandbox import refusals, sync_folder, write_durably
 from job_image.sources.ranges import Known
 
@@ -116,7 +117,9 @@ class Part:
             os.fsync(file.fileno())
             self.close()
             target.parent.mkdir(parents=True, exist_ok=True)
+            fault.point("fetch:recorded")
             self.path.replace(target)
+            fault.point("fetch:named")
             sync_folder(target.parent)
             self._note.unlink(missing_ok=True)
 
@@ -139,6 +142,7 @@ class Part:
     def _write_note(self) -> None:
         note = {"boot": boot(), "synced": self._synced, "known": asdict(self.known)}
         write_durably(self._note, json.dumps(note).encode())
+        fault.point("fetch:noted")
         self._noted = True
 
 

@@ -100,7 +100,7 @@ class _Fetch:
         self._links = Links(made.urls, self._renew, self._pace.margin)
         failed = self._all(left)
         if failed:
-            self._log.event("ERROR", "Trying %d failed files once more.", len(failed))
+            self._log.event("RESUME", "Trying %d failed files once more.", len(failed))
             failed = self._all(list(failed))
         self._finish(made)
         if failed:

@@ -1,11 +1,13 @@
 """What earlier runs have left on the volume, set against the plan.
 
 Goes in: the plan and the manifest. Comes out: the keys of the files that are complete. A file is
-complete when the manifest has it, it is there with that very size, and no part of it is left. (The
-record is written just before the part is renamed, so a kill between the two costs nothing and a
-kill before leaves the part to be renamed.) Files of lectures that moved
+complete when the manifest has it and it is there with that very size. Files of lectures that moved
 or were renamed are moved along; what the course does not have any more stays where it is, for
 nothing that was fetched is deleted before the order is done.
+
+Two marks outweigh a record, because both are written after it: a part means that the file has not
+got its name yet, a file set aside means that it is on its way to another one. So a record may be
+written before the rename that makes it true, and a kill between the two costs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+from contract import fault
 from job_image.sandbox import Sandbox, refusals
 from job_image.sources.manifest import Manifest, Record
 from job_image.sources.plan import File, Plan
@@ -31,48 +34,71 @@ def reconcile(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> set[str]:
     with refusals(parts_folder(sandbox)):
         parts_folder(sandbox).mkdir(parents=True, exist_ok=True)
     manifest.load()
-    manifest.records = _trusted(plan, manifest.records)
-    _set_aside(sandbox, plan, manifest)
+    look = _Look(sandbox, manifest)
+    look.trust(plan)
+    look.set_aside(plan)
+    fault.point("fetch:aside")
     for file in plan.files:
-        if (parts_folder(sandbox) / f"{file.key}.part").exists():
-            manifest.records.pop(file.key, None)
-    for file in plan.files:
-        _settle(sandbox, file, manifest)
+        look.settle(file)
     manifest.write(plan)
-    _clear(parts_folder(sandbox), {file.key for file in plan.files})
-    return set(manifest.records)
+    fault.point("fetch:planned")
+    complete = set(manifest.records)
+    _clear(parts_folder(sandbox), {file.key for file in plan.files} - complete)
+    return complete
 
 
-def _trusted(plan: Plan, records: dict[str, Record]) -> dict[str, Record]:
-    """Return the records of the plan's files, but none of two that claim one path."""
-    mine = {file.key: records[file.key] for file in plan.files if file.key in records}
-    claims = Counter(record.path for record in mine.values())
-    return {key: record for key, record in mine.items() if claims[record.path] == 1}
+class _Look:
+    """One look at the volume."""
 
+    def __init__(self, sandbox: Sandbox, manifest: Manifest) -> None:
+        self._root = sandbox.root
+        self._parts = parts_folder(sandbox)
+        self._manifest = manifest
 
-def _set_aside(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> None:
-    """Move what has to move out of the way first: two lectures may have swapped their places."""
-    for file in plan.files:
-        record = manifest.records.get(file.key)
-        if record and record.path != file.path and _has(sandbox.root / record.path, record.size):
-            with refusals(sandbox.root / file.path):
-                (sandbox.root / record.path).replace(_aside(sandbox, file))
+    def trust(self, plan: Plan) -> None:
+        """Keep the records of the plan's files that a part does not outweigh.
 
+        Of two records that claim one path none is kept, unless one of the two was set aside.
+        """
+        known = self._manifest.records
+        mine = [known[file.key] for file in plan.files if file.key in known]
+        mine = [one for one in mine if not (self._parts / f"{one.key}.part").exists()]
+        claims = Counter(one.path for one in mine if not self._is_aside(one))
+        self._manifest.records = {
+            one.key: one for one in mine if self._is_aside(one) or claims[one.path] == 1
+        }
 
-def _settle(sandbox: Sandbox, file: File, manifest: Manifest) -> None:
-    """Put a file that was set aside in its new place; forget a record whose file is not there."""
-    record, target = manifest.records.get(file.key), sandbox.root / file.path
-    if record and record.path != file.path and _has(_aside(sandbox, file), record.size):
-        with refusals(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _aside(sandbox, file).replace(target)
-        manifest.finished(Record(file.key, file.path, record.size, record.etag))
-    elif record and not (record.path == file.path and _has(target, record.size)):
-        del manifest.records[file.key]
+    def set_aside(self, plan: Plan) -> None:
+        """Move what has to move out of the way first: two lectures may have swapped places."""
+        for file in plan.files:
+            record = self._manifest.records.get(file.key)
+            if record is None or record.path == file.path or self._is_aside(record):
+                continue
+            place = self._root / record.path
+            if _has(place, record.size):
+                with refusals(place):
+                    place.replace(self._aside(file.key))
 
+    def settle(self, file: File) -> None:
+        """Put a file that is aside into its place; forget a record whose file is not there."""
+        record, target = self._manifest.records.get(file.key), self._root / file.path
+        if record is None:
+            return
+        if self._is_aside(record):
+            self._manifest.finished(Record(file.key, file.path, record.size, record.etag))
+            fault.point("fetch:placing")
+            with refusals(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._aside(file.key).replace(target)
+            fault.point("fetch:moved")
+        elif record.path != file.path or not _has(target, record.size):
+            del self._manifest.records[file.key]
 
-def _aside(sandbox: Sandbox, file: File) -> Path:
-    return parts_folder(sandbox) / f"{file.key}.moved"
+    def _aside(self, key: str) -> Path:
+        return self._parts / f"{key}.moved"
+
+    def _is_aside(self, record: Record) -> bool:
+        return _has(self._aside(record.key), record.size)
 
 
 def _has(path: Path, size: int) -> bool:
@@ -83,9 +109,9 @@ def _has(path: Path, size: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
-def _clear(folder: Path, keys: set[str]) -> None:
-    """Remove unfinished files that belong to nothing in the plan."""
+def _clear(folder: Path, unfinished: set[str]) -> None:
+    """Remove what belongs to no file that is still to be finished."""
     with refusals(folder):
         for path in folder.iterdir():
-            if path.name.rpartition(".")[0] not in keys or path.suffix == ".moved":
+            if path.name.rpartition(".")[0] not in unfinished or path.suffix == ".moved":
                 path.unlink()

@@ -6,6 +6,7 @@ the accounts that are known, masked. The file is YAML: account email -> token, a
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from job_image.settings import PlatformSettings
 
 DEFAULT = "default"
 
+_FIRST_WORD = re.compile(r"bearer(\s+|$)", re.IGNORECASE)
+
 
 def choose(settings: PlatformSettings, email: str | None) -> Secret:
     """Return the token for `email`: its own, else the file's default, else PLATFORM_TOKEN."""
@@ -23,15 +26,26 @@ def choose(settings: PlatformSettings, email: str | None) -> Secret:
     wanted = (email or "").strip().casefold()
     token = known.get(wanted) or known.get(DEFAULT)
     if token:
-        return Secret(token)
+        return _usable(token, f"PLATFORM_TOKENS_FILE={settings.tokens_file}")
     if settings.token is not None:
-        return settings.token
+        return _usable(settings.token.reveal(), "PLATFORM_TOKEN")
     names = ", ".join(sorted(map(mask, known))) or "none"
     raise Misconfigured(
         f"There is no access token for {mask(wanted) if wanted else 'an order without email'}; "
         f"known accounts: {names}.",
         advice="Add the account to PLATFORM_TOKENS_FILE, or a line `default: <token>`.",
     )
+
+
+def _usable(token: str, place: str) -> Secret:
+    """Return the token as a header can carry it; people paste it with its header's first word."""
+    plain = _FIRST_WORD.sub("", token.strip())
+    if not plain or not plain.isascii() or not plain.isprintable() or " " in plain:
+        raise Misconfigured(
+            f"The access token in {place} holds characters that no token has.",
+            advice="Copy it again, without line breaks or quotes.",
+        )
+    return Secret(plain)
 
 
 def mask(email: str) -> str:

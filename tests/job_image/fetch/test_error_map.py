@@ -136,7 +136,8 @@ def test_nobody_listening_ends_as_temporary(ordering: Ordering) -> None:
 
 def test_an_unknown_host_ends_as_temporary(ordering: Ordering) -> None:
     """A name that cannot be found is named."""
-    order = ordering(COURSE, environ={"PLATFORM_URL": "http://no-such-host.invalid"})
+    elsewhere = {"PLATFORM_URL": "http://no-such-host.invalid"}
+    order = ordering(COURSE, environ=elsewhere, pace=replace(QUICK, tries=1))
     with pytest.raises(Temporary, match=r"no-such-host\.invalid"):
         order.fetch()
 
@@ -157,6 +158,24 @@ def test_429_of_the_api_waits_as_long_as_asked(ordering: Ordering) -> None:
     began = time.monotonic()
     order.fetch()
     assert time.monotonic() - began >= 1.0 and count(order, LIST) == 2
+
+
+def test_429_that_asks_for_no_wait_is_waited_for(ordering: Ordering) -> None:
+    """Retry-After: 0 again and again ends at the budget, and is no tight loop."""
+    order = ordering(COURSE, pace=replace(QUICK, base=0.05, cap=0.2, budget=0.5))
+    order.portal.faults.add(LIST, actions.Status(429, retry_after=0), times=None)
+    with pytest.raises(Temporary, match="limits the rate"):
+        order.fetch()
+    assert 3 <= count(order, LIST) <= 6
+
+
+def test_5xx_that_says_how_long_it_lasts_is_for_the_dispatcher(ordering: Ordering) -> None:
+    """A server that will be away for an hour is not asked again in smaller pages."""
+    order = ordering(COURSE)
+    order.portal.faults.add(CURRICULUM, actions.Status(503, retry_after=3600), times=None)
+    with pytest.raises(Temporary) as caught:
+        order.fetch()
+    assert caught.value.retry_after == 3600 and count(order, CURRICULUM) == 1
 
 
 def test_429_beyond_the_budget_is_for_the_dispatcher(ordering: Ordering) -> None:

@@ -22,6 +22,7 @@ from tests.job_image.fetch.film import COURSE, FILM, NAME, ON, SIZE, whole
 from tests.job_image.fetch.order import Order
 
 Ordering = Callable[..., Order]
+Start = Callable[..., subprocess.Popen[bytes]]
 MIB = 1024 * 1024
 FILMS = {number: Synthetic(f"film {number}", 6_000_000 + number) for number in range(1, 7)}
 NOTES = Synthetic("notes", 300_000)
@@ -40,17 +41,20 @@ FOUR = Course(
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Order], subprocess.Popen[bytes]]]:
+def start() -> Iterator[Start]:
     """Start the fetch step as a process; whatever is left of it ends with the test."""
     children: list[subprocess.Popen[bytes]] = []
 
-    def run(order: Order) -> subprocess.Popen[bytes]:
+    def run(order: Order, **more: str) -> subprocess.Popen[bytes]:
         order.out.truncate(0)
         message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
         values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
         command = [sys.executable, "-m", "tests.job_image.fetch.child"]
         child = subprocess.Popen(
-            command, env={**os.environ, **values}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            env={**os.environ, **values, **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         children.append(child)
         return child
@@ -75,9 +79,7 @@ def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
-def test_a_killed_process_loses_no_byte_that_was_written(
-    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
-) -> None:
+def test_a_killed_process_loses_no_byte_that_was_written(ordering: Ordering, start: Start) -> None:
     """SIGKILL in the middle of a file; the next run asks for exactly what is missing."""
     order = ordering(COURSE)
     order.portal.faults.add(ON, actions.StallBody(1_234_567))
@@ -92,9 +94,7 @@ def test_a_killed_process_loses_no_byte_that_was_written(
     assert "0 of 1 files are complete (0 bytes), 1 goes on at 1.2 MiB." in order.log
 
 
-def test_killed_again_and_again_at_any_time(
-    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
-) -> None:
+def test_killed_again_and_again_at_any_time(ordering: Ordering, start: Start) -> None:
     """Eight kills at random moments: at most 1 MiB is fetched twice per kill and open file."""
     order = ordering(FOUR)
     order.portal.faults.add("cdn:*", actions.Rate(4_000_000), times=None)
@@ -131,9 +131,7 @@ def twice(order: Order, target: str) -> list[int]:
     return found
 
 
-def test_told_to_stop_it_ends_soon_and_keeps_everything(
-    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
-) -> None:
+def test_told_to_stop_it_ends_soon_and_keeps_everything(ordering: Ordering, start: Start) -> None:
     """SIGTERM while the server is silent: exit 143 within seconds, nothing is fetched twice."""
     order = ordering(COURSE)
     order.portal.faults.add(ON, actions.StallBody(1_500_000))
@@ -150,7 +148,7 @@ def test_told_to_stop_it_ends_soon_and_keeps_everything(
 
 @pytest.mark.parametrize("target", ["api:subscribed-courses", "api:curriculum/one-film", ON])
 def test_told_to_stop_while_nothing_is_answered(
-    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]], target: str
+    ordering: Ordering, start: Start, target: str
 ) -> None:
     """SIGTERM while any request waits for its answer: exit 143 within seconds."""
     order = ordering(COURSE)
@@ -163,6 +161,20 @@ def test_told_to_stop_while_nothing_is_answered(
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.parametrize("point", ["planned", "noted", "recorded", "named"])
+def test_killed_at_the_worst_moment(ordering: Ordering, start: Start, point: str) -> None:
+    """Killed before its first byte, its rename, or its end: a film is fetched once."""
+    order = ordering(COURSE)
+    child = start(order, COURSE_RUNNER_FAULT=f"fetch:{point}")
+    assert child.wait(30) == -signal.SIGKILL
+    came = max(parts(order).values(), default=0) if point != "named" else SIZE
+    assert came == {"planned": 0, "noted": 0, "recorded": SIZE, "named": SIZE}[point]
+    fetched = order.fetch()
+    assert order.read(NAME) == whole(FILM)
+    assert fetched.bytes_fetched == SIZE - came and fetched.bytes_reused == came
+    assert list((order.root / ".state/parts").iterdir()) == []
+
+
 def note(order: Order) -> tuple[Path, dict[str, object]]:
     """The one note beside an unfinished file, and what it says."""
     (path,) = (order.root / ".state/parts").glob("*.json")
@@ -170,9 +182,7 @@ def note(order: Order) -> tuple[Path, dict[str, object]]:
 
 
 @pytest.fixture
-def stopped(
-    ordering: Ordering, start: Callable[[Order], subprocess.Popen[bytes]]
-) -> Callable[[], Order]:
+def stopped(ordering: Ordering, start: Start) -> Callable[[], Order]:
     """An order whose process was killed with 1.5 MB of its film on the volume."""
 
     def prepare() -> Order:

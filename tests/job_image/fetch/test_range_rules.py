@@ -269,6 +269,14 @@ def test_silence_ends_and_the_body_is_gone_on_with(ordering: Ordering) -> None:
     assert asked(order) == [None, f"bytes={CUT}-"] and order.read(NAME) == whole(FILM)
 
 
+def test_a_trickle_counts_as_silence(ordering: Ordering) -> None:
+    """A server that sends a little now and then does not keep the client for ever."""
+    order = ordering(COURSE, pace=replace(QUICK, read=0.3))
+    order.portal.faults.add(ON, actions.Rate(20_000))
+    order.fetch()
+    assert len(visits(order)) == 2 and order.read(NAME) == whole(FILM)
+
+
 def test_many_cuts_cost_no_byte_twice(ordering: Ordering) -> None:
     """As long as each try brings something, there is no limit to their number."""
     order = ordering(COURSE)

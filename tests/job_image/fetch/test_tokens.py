@@ -65,6 +65,20 @@ def test_an_unknown_account_is_told_the_known_ones_masked(
     assert "secret" not in text and "ann@" not in text
 
 
+@pytest.mark.parametrize("pasted", ["one\n", " one ", "Bearer one", "Bearer  one\n"])
+def test_a_pasted_token_is_understood(pasted: str) -> None:
+    """Line ends and the header's first word come along when people copy."""
+    assert choose(replace(BARE, token=Secret(pasted)), None).reveal() == "one"
+
+
+@pytest.mark.parametrize("broken", ["a b", "a\nb", "“one”", "Bearer ", "a\x00"])
+def test_a_broken_token_is_a_wrong_setting(broken: str) -> None:
+    """What no header can carry ends the run with the setting's name and without the token."""
+    with pytest.raises(Misconfigured, match="PLATFORM_TOKEN") as caught:
+        choose(replace(BARE, token=Secret(broken)), None)
+    assert broken not in caught.value.summary
+
+
 @pytest.mark.parametrize(
     "text", ["- a\n- b\n", "a: [1]\n", "ann@example.com: secret\n  bad: :\n", "a: 1\n", "\0"]
 )

@@ -13,7 +13,7 @@ import pytest
 
 from contract.errors import VolumeFull
 from playground.content import Synthetic, text
-from playground.portal import Portal, actions
+from playground.portal import TOKEN, Portal, actions
 from playground.portal.courses import Article, Attachment, Caption, Chapter, Course, Item, Video
 from playground.wire import Reply, Request
 from playground.wire.reply import document
@@ -36,6 +36,20 @@ def course(*items: Item) -> Course:
 def change(order: Order, edit: Callable[[list[object]], None]) -> None:
     """Let the platform answer with an edited curriculum from now on."""
     order.portal.faults.add("api:curriculum/c", _Edited(edit), times=None)
+
+
+def child(order: Order, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the fetch step in a process of its own, to its end."""
+    message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
+    values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
+    return subprocess.run(
+        [sys.executable, *(command or ("-m", "tests.job_image.fetch.child"))],
+        env={**os.environ, **values, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 class _Edited(actions.Action):
@@ -80,6 +94,20 @@ def test_a_lecture_that_was_inserted_moves_the_others(ordering: Ordering) -> Non
     names = ["001 New", "001 New_en", "002 One", "002 One_en", "003 Two", "003 Two_en"]
     assert [Path(name).stem for name in order.files()] == names
     assert order.read("01 - All/003 Two.mp4") == whole(B)
+
+
+@pytest.mark.parametrize("point", ["aside", "placing", "moved", "planned"])
+def test_killed_while_lectures_move(ordering: Ordering, point: str) -> None:
+    """Killed in the middle of moving files, the next run takes no lecture for another."""
+    order = ordering(course(film("Same", A, "a"), film("Same", B, "b")))
+    order.fetch()
+    change(order, lambda results: results.append(results.pop(1)))
+    assert child(order, COURSE_RUNNER_FAULT=f"fetch:{point}").returncode == -9
+    order.portal.ledger.reset()
+    order.fetch()
+    assert order.read("01 - All/001 Same.mp4") == whole(B)
+    assert order.read("01 - All/002 Same.mp4") == whole(A)
+    assert order.portal.ledger.visits("cdn:") == []
 
 
 def test_a_lecture_that_is_gone_stays_on_the_volume(ordering: Ordering) -> None:
@@ -182,18 +210,8 @@ sys.exit(main())
 def test_a_volume_that_refuses_a_write_is_an_error_of_ours(ordering: Ordering) -> None:
     """A write that the system refuses ends the run in order, with the bytes kept."""
     order = ordering(COURSE)
-    message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
-    values = {"TASK": json.dumps(message), "SANDBOX": str(order.root)}
-    values["PLATFORM_TOKEN"] = "playground-token"
-    child = subprocess.run(
-        [sys.executable, "-c", LIMITED],
-        env={**os.environ, **values},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode == 75 and "The volume refused" in child.stdout, child.stderr
+    ended = child(order, "-c", LIMITED)
+    assert ended.returncode == 75 and "The volume refused" in ended.stdout, ended.stderr
     (part,) = (order.root / ".state/parts").glob("*.part")
     assert part.stat().st_size == 2_000_000
     order.portal.ledger.reset()
