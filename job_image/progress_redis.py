@@ -9,7 +9,7 @@ The Redis user needs no more than +hset and +xadd on these keys.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
@@ -33,18 +33,21 @@ QUIET = 60.0
 class RedisSink:
     """Implements `progress.Sink`. Never raises but for a bug."""
 
-    def __init__(self, url: Secret, key: str, log: Log) -> None:
+    def __init__(
+        self, url: Secret, key: str, log: Log, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`key` is the task's hash, `names.task_hash(...)`. Nothing is sent yet."""
+        self._clock = clock
         self._key = key
         self._task = key.removeprefix(names.task_hash(""))
         self._log = log
         self._client = _client(url, log)
-        self._try_at = 0.0
-        self._warn_at = 0.0
+        self._try_at = clock()
+        self._warn_at = clock()
 
     def publish(self, fields: Mapping[str, str]) -> None:
         """Publish one update, or leave it."""
-        if self._client is None or time.monotonic() < self._try_at:
+        if self._client is None or self._clock() < self._try_at:
             return
         try:
             self._send(dict(fields))
@@ -60,7 +63,7 @@ class RedisSink:
         pipe.execute()
 
     def _pause(self, error: redis.RedisError) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._try_at = now + PAUSE
         if now >= self._warn_at:
             self._warn_at = now + QUIET
@@ -69,12 +72,14 @@ class RedisSink:
 
 def _client(url: Secret, log: Log) -> redis.Redis | None:
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url.reveal(),
             retry=Retry(NoBackoff(), 0),
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
         )
-    except ValueError:  # its words would repeat the address
+        client.connection_pool.make_connection()  # here unknown options of the address show
+        return client
+    except (ValueError, TypeError):  # their words would repeat the address
         log.warning("PROGRESS_REDIS_URL is no Redis address; progress is not shown in Redis.")
         return None

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from contract import webhook as wire
 from contract.errors import NotDelivered
@@ -172,11 +173,12 @@ def _read(response: requests.Response, deadline: float) -> Answer:
         where = _shown(response.headers.get("Location", ""))
         return Answer(status, f"redirects are not followed; it points to {where or 'nowhere'}")
     text = b""
-    with suppress(requests.RequestException):  # the status is known; the text is only for people
-        for piece in response.iter_content(256):
-            text += piece
-            if len(text) >= _ANSWER_BYTES or time.monotonic() > deadline:
+    with suppress(HTTPError, OSError):  # the status is known; the text is only for people
+        while len(text) < _ANSWER_BYTES and time.monotonic() < deadline:
+            piece = response.raw.read1(_ANSWER_BYTES, decode_content=True)
+            if not piece:
                 break
+            text += piece
     shown = " ".join(text[:_ANSWER_BYTES].decode("utf-8", "replace").split())
     return Answer(status, shown, retry_after(response.headers.get("Retry-After"), time.time()))
 
