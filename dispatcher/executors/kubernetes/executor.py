@@ -29,9 +29,6 @@ from dispatcher.executors.kubernetes.rehearsal import rehearse
 from dispatcher.executors.kubernetes.settings import KubernetesSettings
 from dispatcher.executors.kubernetes.watch import Pace, Watch
 
-START_PATIENCE = 10.0
-"""Seconds that `start` waits for the first lists before it says what is wrong."""
-
 SUCCESSOR_PATIENCE = 2.0
 """Seconds that `start_run` waits for the run before to be gone; then the caller asks again."""
 
@@ -58,7 +55,8 @@ class KubernetesExecutor:
         self._cache = Cache()
         self._runs: Feed[Run] = Feed(self._cache, self._cache.runs, readings.run)
         self._volumes: Feed[Volume] = Feed(self._cache, self._cache.volumes, readings.volume)
-        self._watches = self._make_watches(pace or Pace())
+        self._pace = pace or Pace()
+        self._watches = self._make_watches(self._pace)
         self._fresh: set[str] = set()
         self._fresh_lock = threading.Lock()
 
@@ -77,7 +75,7 @@ class KubernetesExecutor:
         `Misconfigured` when it refuses what the settings make of any task.
         """
         self._client.open()
-        deadline = time.monotonic() + START_PATIENCE
+        deadline = time.monotonic() + self._pace.start
         for watch in self._watches:
             watch.start()
         for watch in self._watches:

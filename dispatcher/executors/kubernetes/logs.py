@@ -30,8 +30,15 @@ PATIENCE = 5
 class PodLog:
     """Reads the log of the pod that `newest` finds."""
 
-    def __init__(self, client: Client, path: str, newest: Callable[[], Json | None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        newest: Callable[[], Json | None],
+        poll: float = POLL,
+    ) -> None:
         self._client = client
+        self._poll = poll
         self._path = path
         self._newest = newest
         self._last = ""
@@ -57,7 +64,7 @@ class PodLog:
             else:
                 if is_over(pod):  # it was over before it was read, so this was all
                     return
-            time.sleep(POLL)
+            time.sleep(self._poll)
 
     def _read(self, pod: Json, *, follow: bool) -> Iterator[str]:
         query = {"container": CONTAINER, "timestamps": "true"}

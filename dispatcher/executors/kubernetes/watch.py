@@ -43,6 +43,8 @@ class Pace:
     """A whole list now and then (30 min), against news that a server has lost."""
     worry: float = 60.0
     """Failing for so long is trouble worth telling."""
+    start: float = 10.0
+    """A first list that takes longer is reported, and waited for further by who wants to."""
 
 
 PAGE = 500

@@ -61,10 +61,15 @@ class Server(RuleBasedStateMachine):
 
     @rule(name=NAMES, own=st.booleans())
     def remove(self, name: str, own: bool) -> None:
-        """Somebody removes an object; if it was us, the answer is taken at once."""
+        """Somebody removes an object; if it was us, the answer is taken at once.
+
+        We can remove only what we have seen: a removal carries the id.
+        """
         known = self.objects.get(name)
         if known is None:
             return
+        shown = self.cache.holdings().get(name)
+        own = own and shown is not None and shown.run is not None and shown.run.id == known[1].id
         version = self.tell("DELETED", name, known[1])
         if own:
             self.cache.forget(self.cache.runs, name, known[1].id)

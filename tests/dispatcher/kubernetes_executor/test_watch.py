@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -252,14 +253,15 @@ def test_a_server_that_forgets_at_once_is_not_asked_all_the_time(api: ApiServer,
     assert all(pause >= QUICK.least for pause in pauses[1:])
 
 
-def test_a_throttled_watch_waits_as_told(api: ApiServer, rig: Rig) -> None:
+def test_a_throttled_watch_waits_as_told(api: ApiServer, tmp_path: Path) -> None:
     """Retry-After is heeded, though the usual rest is shorter."""
     api.wrong("watch", refuse(429, "TooManyRequests", "later", Retry_After="1"))
-    rig.watch._pace = replace(QUICK, worry=5)
+    rig = Rig(api, tmp_path, replace(QUICK, worry=5))
     rig.start()
     rig.watching(2)
     first, second = api.seen("watch")
     assert second.at - first.at >= 1.0
+    rig.close()
 
 
 def test_a_mute_stream_is_left(api: ApiServer, tmp_path: Path) -> None:
@@ -294,7 +296,7 @@ def test_the_first_list_is_tried_until_it_comes(
     api.put("jobs", job("a"))
     api.wrong("list", deed, times=3)
     rig.watch.start()
-    assert not rig.watch._synced.is_set()
+    assert not rig.watch.synced(0)
     assert rig.watch.synced(10)
     assert list(rig.cache.holdings()) == ["a"]
     assert len(api.seen("list")) == 4
@@ -362,7 +364,7 @@ def test_closing_ends_the_thread_while_the_stream_is_quiet(api: ApiServer, rig: 
     rig.start()
     rig.watching()
     rig.watch.close(5)
-    assert not rig.watch._thread.is_alive()
+    assert "watch jobs" not in {thread.name for thread in threading.enumerate()}
     assert rig.watch.complaint == ""
 
 
