@@ -14,7 +14,7 @@ from pathlib import Path
 from contract import names
 from playground.content import Content, sha256
 from playground.demo import tally
-from playground.demo.folder import Folder
+from playground.demo.folder import DemoError, Folder
 from playground.demo.orders import KILL_AT, LONG, VICTIM
 from playground.demo.product import kill_run
 from playground.portal import Portal
@@ -42,9 +42,9 @@ def is_cut(ledger: Ledger) -> bool:
 
 
 def is_half(ledger: Ledger) -> bool:
-    """Whether half of the large lecture has been fetched, in two connections."""
+    """Whether half of the large lecture has been fetched, in more than one connection."""
     visits = ledger.visits(LONG)
-    return len(visits) == 2 and visits[-1].sent >= KILL_AT
+    return len(visits) > 1 and tally.start_of(visits[-1]) + visits[-1].sent >= KILL_AT
 
 
 def kill(portal: Portal, folder: Folder) -> Kill:
@@ -52,13 +52,21 @@ def kill(portal: Portal, folder: Folder) -> Kill:
     pid = kill_run(folder, VICTIM.key)
     at = time.time()
     prefix = f"cdn:{VICTIM.slug}/"
-    portal.ledger.wait(lambda ledger: ledger.total(prefix).running == 0)
+    _settled(portal.ledger, prefix)
     visits = [visit for visit in portal.ledger.visits(prefix) if visit.started < at]
     sums = tally.by_target(visits)
     given = {visit.target for visit in visits if visit.outcome == "complete"}
     finished = _finished(portal, folder.sandbox(VICTIM.key))
     opened = {name: one.distinct for name, one in sums.items() if name not in {*given, *finished}}
     return Kill(at, pid, sums[LONG].distinct, finished, opened)
+
+
+def _settled(ledger: Ledger, prefix: str) -> None:
+    """Wait until the portal has noticed that its client is gone: only then do its counts stand."""
+    try:
+        ledger.wait(lambda it: it.total(prefix).running == 0)
+    except TimeoutError as error:
+        raise DemoError(f"The portal still serves a run that was killed: {error}") from error
 
 
 def _finished(portal: Portal, sandbox: Path) -> dict[str, int]:

@@ -51,8 +51,8 @@ SECOND = "cdn:test-course/008/720.mp4"
 SPEEDS = {LONG: 2_500_000, SECOND: 1_500_000}
 CUT_AT = 4_000_000
 """Bytes of LONG after which its first connection is reset."""
-KILL_AT = 6_000_000
-"""Bytes of LONG's second connection after which the run is killed: half of the file in all."""
+KILL_AT = 10_000_000
+"""Bytes of LONG after which the run is killed: half of the file."""
 REFUSALS = 4
 """Webhooks that the receiver answers with 503 first. A run of the demo tries twice, so the runs of
 the two short orders end undelivered, and later ones announce them and do nothing else."""

@@ -8,6 +8,7 @@ is ended: the family knows every process that descends from this one.
 
 import secrets
 import shutil
+import signal
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from playground.demo import checks, evidence, summary, tally
 from playground.demo.backend import Board, make_rows
 from playground.demo.evidence import Evidence
 from playground.demo.family import Family
-from playground.demo.folder import Folder, prepared
+from playground.demo.folder import DemoError, Folder, prepared
 from playground.demo.kill import Kill, is_cut, is_half, kill
 from playground.demo.orders import ORDERS, REFUSALS, VICTIM, Order, arm
 from playground.demo.product import Product
@@ -86,6 +87,7 @@ def _staged(folder: Folder, screen: Screen) -> Iterator[Stage]:
         try:
             yield Stage(folder, screen, family, portal, receiver, keys)
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not stop this
             family.end()
 
 
@@ -167,7 +169,10 @@ def _keep_log(folder: Folder, order: Order) -> None:
     """Copy what a task's folder knows of it: the folder goes soon."""
     state = folder.sandbox(order.key) / names.STATE_DIR
     for name, target in ((names.LOG_FILE, "log"), (names.MANIFEST_FILE, "manifest.json")):
-        shutil.copyfile(state / name, folder.logs / f"task-{order.key}.{target}")
+        try:
+            shutil.copyfile(state / name, folder.logs / f"task-{order.key}.{target}")
+        except OSError as error:
+            raise DemoError(f"The {name} of task {order.key} cannot be kept: {error}") from error
 
 
 def _conclude(stage: Stage, found: Evidence) -> bool:
