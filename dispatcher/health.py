@@ -1,7 +1,7 @@
 """`/healthz` and `/readyz`, true to what they say.
 
-Healthy: the loop has finished a turn lately, so a restart would not help. Ready: Redis and the
-executor answered in that turn and the executor's view is not stale. Both answer with the reason.
+Healthy: the loop has ended a turn lately, well or not: a restart would not help. Ready: Redis and
+the executor answered in that turn and the executor's view is not stale. Both say the reason.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from contract.errors import Misconfigured
 
 STUCK = 120.0
 """Seconds without a finished or failed turn after which a restart is worth it."""
@@ -22,8 +24,14 @@ class Health:
     """Serves the two checks on a port of its own."""
 
     def __init__(self, host: str, port: int, checks: dict[str, Check]) -> None:
-        handler = _handler(checks)
-        self._server = ThreadingHTTPServer((host, port), handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(checks))
+        except OSError as exc:
+            raise Misconfigured(
+                f"HEALTH_HOST={host} with HEALTH_PORT={port} cannot be listened on: "
+                f"{exc.strerror or exc}.",
+                advice="Choose another HEALTH_PORT, or 0 for no health checks.",
+            ) from exc
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True

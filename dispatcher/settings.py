@@ -73,7 +73,7 @@ def read(reader: Reader, values: Mapping[str, str], *, executor: str = KUBERNETE
         identity=reader.text("DISPATCHER_ID") or _identity(),
         staging=Path(reader.text("STAGING_DIR", STAGING_DIR)),
         log_format=reader.choice("LOG_FORMAT", ("text", "json"), "text"),
-        health_port=reader.whole("HEALTH_PORT", 8080),
+        health_port=reader.whole("HEALTH_PORT", 8080, most=65535),
         health_host=reader.text("HEALTH_HOST", "0.0.0.0"),  # noqa: S104 - the kubelet asks
         limits=_limits(reader),
         environment=values,

@@ -74,7 +74,7 @@ def _short(text: str, limit: int = 70) -> str:
 def _age(updated: str, now: float) -> str:
     try:
         seconds = max(0, int(now - float(updated)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
