@@ -8,6 +8,7 @@ token, which may do nothing else, so no Kubernetes client is needed.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +42,9 @@ class Patch:
     body: dict[str, object]
 
 
-def release(context: Context, *, account: Path = SERVICE_ACCOUNT) -> None:
+def release(
+    context: Context, *, account: Path = SERVICE_ACCOUNT, schedule: Sequence[float] = SCHEDULE
+) -> None:
     """Let go. Raise `Temporary`, or `Misconfigured` when the API server refuses."""
     context.progress.begin("release")
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -49,12 +52,12 @@ def release(context: Context, *, account: Path = SERVICE_ACCOUNT) -> None:
         write_durably(context.sandbox.state_file(names.RELEASED_FILE), f"{now}\n".encode())
         return
     body: dict[str, object] = {"metadata": {"annotations": {names.RELEASED: now}}}
-    _send(context, Patch(_claim_url(context, account), account, body))
+    _send(context, Patch(_claim_url(context, account), account, body), schedule)
 
 
-def _send(context: Context, patch: Patch) -> None:
+def _send(context: Context, patch: Patch, schedule: Sequence[float]) -> None:
     problem = ""
-    for wait in SCHEDULE:
+    for wait in schedule:
         context.stop.wait(wait)
         problem = _try(patch)
         if not problem:
