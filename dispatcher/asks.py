@@ -2,18 +2,20 @@
 
 The command line only writes a request into Redis, so it needs no rights on the executor, and there
 is one writer. A request is taken off the list after it is carried out; doing it twice is harmless.
+One that cannot be carried out now stays and keeps no other waiting.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from contract import names
-from contract.errors import BadMessage
+from contract.errors import BadMessage, Permanent
 from contract.log import Log
 from contract.task import Task
-from dispatcher.executors import Executor, Holding
+from dispatcher.crew import Crew
+from dispatcher.executors import Busy, Executor, Holding
 from dispatcher.intake import again
 from dispatcher.record import CANCELLED, Judged, Stand
 from dispatcher.store import Store
@@ -21,6 +23,9 @@ from dispatcher.views import View, view
 
 CANCEL = "cancel"
 RETRY = "retry"
+
+Ask = tuple[bytes, str, str]
+"""The item in Redis, the action, the task's id."""
 
 
 class Asks:
@@ -30,27 +35,37 @@ class Asks:
         self,
         store: Store,
         executor: Executor,
+        crew: Crew,
         log: Log,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._executor = executor
+        self._crew = crew
         self._log = log
         self._clock = clock
 
     def answer(self) -> int:
         """Carry out what has been asked for since the last look; return how many requests."""
-        asks = self._store.asks()
-        for item, action, key in asks:
-            found = self._find(key)
-            if action == RETRY:
-                self._retry(key, found)
-            elif action == CANCEL:
-                self._cancel(key, found)
-            else:
-                self._log.event("ERROR", "A request cannot be read and is dropped.")
-            self._store.answered(item)
-        return len(asks)
+        asks = self._store.asks()  # one after the other: "retry" and "cancel" may be of one task
+        return sum(self._crew.each([ask], _label, self._carry_out) for ask in asks)
+
+    def _carry_out(self, ask: Ask) -> None:
+        item, action, key = ask
+        try:
+            self._do(action, key)
+        except Permanent as exc:
+            message = "Task %s: the request to %s it is dropped: %s %s"
+            self._log.event("ERROR", message, key, action, exc.summary, exc.advice)
+        self._store.answered(item)
+
+    def _do(self, action: str, key: str) -> None:
+        if action == RETRY:
+            self._retry(key, self._find(key))
+        elif action == CANCEL:
+            self._cancel(key, self._find(key))
+        else:
+            self._log.event("ERROR", "A request cannot be read and is dropped.")
 
     def _find(self, key: str) -> View | None:
         holdings: Mapping[str, Holding] = self._executor.holdings()
@@ -68,17 +83,20 @@ class Asks:
             self._log.event("RESUME", "Task %s is retried on the volume it has.", key)
 
     def _cancel(self, key: str, found: View | None) -> None:
-        withdrawn = self._withdraw(key)
-        if found is None and withdrawn is not None:
+        orders = self._orders(key, self._store.walk_own())
+        if found is None and orders:
             # Its closing run, which sets the row to cancelled, needs a volume like any run.
-            self._executor.ensure_volume(withdrawn)
+            self._executor.ensure_volume(next(iter(orders.values())))
             found = self._find(key)
+        if found is None and self._orders(key, self._store.walk()):
+            raise Busy(f"Task {key} is being handed over by another dispatcher.")
         if found is None:
             self._log.event("ERROR", "Task %s cannot be cancelled: it is not known.", key)
         elif found.stand is Stand.DONE:
             self._log.event("CHECK", "Task %s is not cancelled: it is completed.", key)
         else:
             self._mark_cancelled(key, found)
+        self._withdraw(key, orders)  # last: a crash before leaves the request, and the order
 
     def _mark_cancelled(self, key: str, found: View) -> None:
         run, record = found.holding.run, found.record
@@ -97,14 +115,24 @@ class Asks:
         self._store.write(key, {"status": CANCELLED, "message": judged.summary})
         self._log.event("CLEANUP", "Task %s is cancelled.", key)
 
-    def _withdraw(self, key: str) -> Task | None:
-        """Take every queued order of this id out of the queue; return one of them."""
-        found: Task | None = None
-        for raw in list(self._store.walk()):
+    def _withdraw(self, key: str, orders: Mapping[bytes, Task]) -> None:
+        count = sum(self._store.withdraw(raw) for raw in orders)
+        if count:
+            self._log.event("QUEUE", "Task %s: %d orders are taken from the queue.", key, count)
+
+    def _orders(self, key: str, messages: Iterable[bytes]) -> dict[bytes, Task]:
+        """Return the orders of a task among some messages."""
+        found: dict[bytes, Task] = {}
+        for raw in messages:
             try:
                 task = Task.parse(raw)
             except BadMessage:
                 continue
-            if task.key == key and self._store.withdraw(raw):
-                found = task
+            if task.key == key:
+                found[raw] = task
         return found
+
+
+def _label(ask: Ask) -> str:
+    _, action, key = ask
+    return f"The request to {action} task {key}"

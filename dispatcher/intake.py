@@ -19,9 +19,10 @@ from contract.handoff import Assignment
 from contract.log import Log
 from contract.task import Task
 from dispatcher.admission import Do, decide
+from dispatcher.board import recall, running
 from dispatcher.crew import Crew
-from dispatcher.executors import Busy, Executor, Holding, Refused
-from dispatcher.record import Record, Stand, read
+from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
+from dispatcher.record import Record, read
 from dispatcher.store import Store
 
 BATCH = 64
@@ -50,14 +51,22 @@ class Intake:
         """Whether orders are claimed that had to be left for a later turn."""
 
     def take(self, slots: int) -> int:
-        """Handle claimed orders and claim new ones, at most `slots`; return how many went well."""
+        """Handle claimed orders and claim new ones, at most `slots`; return how many went well.
+
+        Orders in trouble rest in the claimed list and keep no other from its slot, up to a batch
+        of them: more than that, and the trouble is everybody's.
+        """
         claimed = self._store.claimed()
-        wanted = min(slots - len(claimed), BATCH)
+        wanted = min(slots - len(self._ready(claimed)), BATCH - len(claimed))
         if wanted > 0 and self._store.claim(wanted):
             claimed = self._store.claimed()
-        handled = self._crew.each(dict.fromkeys(claimed[:slots]), _label, self._handle)
+        ready = self._ready(claimed)[:slots]
+        handled = self._crew.each(dict.fromkeys(ready), _label, self._handle)
         self.has_claimed = len(claimed) > handled
         return handled
+
+    def _ready(self, claimed: list[bytes]) -> list[bytes]:
+        return [raw for raw in claimed if not self._crew.resting(_label(raw))]
 
     def _handle(self, raw: bytes) -> None:
         """Handle one claimed message. It stays claimed on any error but the final ones."""
@@ -88,7 +97,7 @@ class Intake:
         attempt = order.record.attempt if order.record else 1
         began = self._executor.start_run(Assignment(task, attempt))
         fault.point("intake:run")
-        self._store.write(task.key, _running(task, attempt))
+        self._store.write(task.key, running(task, attempt))
         fault.point("intake:board")
         self._store.settle(order.raw)
         fault.point("intake:settled")
@@ -96,14 +105,24 @@ class Intake:
         self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
 
     def _drop(self, order: Order) -> None:
+        self._recall(order)
         self._store.settle(order.raw)
 
+    def _recall(self, order: Order) -> None:
+        """Tell the board of a run that it may not know: a crash, or Redis, came in between."""
+        run = order.holding.run if order.holding else None
+        task = order.record.task if order.record else None
+        if run is not None and run.phase is Phase.ACTIVE and task is not None:
+            recall(self._store, task, run)
+
     def _resume(self, order: Order) -> None:
-        self._executor.mark(names.object_name(order.task.key), again(order.record))
+        """Go on as this message says: its account or fields may be what was mended."""
+        marks = {**again(order.record), names.MESSAGE: order.task.dump()}
+        self._executor.mark(names.object_name(order.task.key), marks)
         self._store.settle(order.raw)
 
     def _renew(self, order: Order) -> None:
-        """Remove what the finished task left, run first; the order stays claimed meanwhile."""
+        """Remove what the task left, run first; the order stays claimed meanwhile."""
         holding = order.holding
         if holding and holding.run:
             self._executor.remove_run(holding.name, holding.run.id)
@@ -135,16 +154,6 @@ def again(record: Record | None) -> dict[str, str | None]:
         names.RETRY_AT: None,
         names.EXPIRES_AT: None,
         names.FAILURES: None,
-    }
-
-
-def _running(task: Task, attempt: int) -> dict[str, str]:
-    return {
-        "status": Stand.ACTIVE.value,
-        "attempt": str(attempt),
-        "message": "",
-        "email": task.email or "",
-        "course": task.course_url,
     }
 
 

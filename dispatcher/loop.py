@@ -43,10 +43,17 @@ BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 @dataclass(slots=True)
 class Pulse:
-    """What readiness asks: when the last whole turn ended, and what ails, if anything."""
+    """What health asks: when the last turn ended (monotonic seconds), and what ails, if anything.
+
+    A turn that failed is one too: what it needs is away, and a restart would not bring it back.
+    """
 
     last: float = 0.0
     trouble: str = "The first turn is not over yet."
+
+    def beat(self, trouble: str = "") -> None:
+        """Note that a turn has ended, and how."""
+        self.last, self.trouble = time.monotonic(), trouble
 
 
 class Loop:
@@ -66,12 +73,13 @@ class Loop:
         self._log = log
         self._crew = Crew(log, clock)
         self._views = Views()
-        self._asks = Asks(store, executor, log, clock)
+        self._asks = Asks(store, executor, self._crew, log, clock)
         self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
         self._intake = Intake(store, executor, self._crew, log)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
         self._stop = threading.Event()
         self._due: dict[str, float] = {}
+        self._recalled = False
         self.pulse = Pulse()
 
     def stop(self) -> None:
@@ -94,7 +102,7 @@ class Loop:
             try:
                 self.turn()
                 failed = 0
-                self.pulse.last, self.pulse.trouble = time.monotonic(), ""
+                self.pulse.beat()
             except Retryable as exc:
                 self._rest(exc, failed)
                 failed += 1
@@ -105,6 +113,9 @@ class Loop:
         self._keep_alive()
         self._asks.answer()
         views = self._look()
+        if not self._recalled:
+            self._supervisor.recall(views)
+            self._recalled = True
         if self._supervisor.give_verdicts(views):
             views = self._look()
         if self._supervisor.start_due(views, self._slots(views)):
@@ -149,7 +160,7 @@ class Loop:
         """Say the trouble once, not at every turn, and rest longer each time."""
         if self.pulse.trouble != error.summary:
             self._log.event("ERROR", "%s Nothing is lost; trying again.", error.summary)
-        self.pulse.trouble = error.summary
+        self.pulse.beat(error.summary)
         self._due.clear()
         self._stop.wait(error.retry_after or BACK_OFF[min(failed, len(BACK_OFF) - 1)])
 

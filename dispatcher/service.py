@@ -83,7 +83,7 @@ def _started(executor: Executor, loop: Loop, log: Log) -> bool:
             executor.start()
             return True
         except Retryable as exc:
-            loop.pulse.trouble = exc.summary
+            loop.pulse.beat(exc.summary)
             log.event("ERROR", "%s Trying again.", exc.summary)
             loop.rest(START_WAIT)
     return False
@@ -105,7 +105,7 @@ def _health(settings: Settings, loop: Loop, executor: Executor) -> Iterator[None
         return
     started = time.monotonic()
     checks = {
-        "/healthz": lambda: stuck(loop.pulse.last, started) if not loop.pulse.trouble else "",
+        "/healthz": lambda: stuck(loop.pulse.last, started),
         "/readyz": lambda: loop.pulse.trouble or executor.trouble(),
     }
     health = Health(settings.health_host, settings.health_port, checks)

@@ -16,6 +16,7 @@ from contract.handoff import Assignment
 from contract.log import Log
 from contract.outcome import Outcome
 from contract.task import Task
+from dispatcher.board import recall
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor, Refused, Run
 from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
@@ -60,9 +61,12 @@ class Supervisor:
         decide = judge_report if run.closing else judge
         verdict = decide(run, ending, record, self._limits, self._clock())
         fault.point("verdict:judged")
+        # The board first: a crash after it repeats the verdict, a crash before it would, were the
+        # mark there already, leave the board behind for ever, and the memory of what is completed.
+        self._publish(record.task, verdict)
+        fault.point("verdict:published")
         self._executor.mark(view.name, self._marks(verdict, run, record))
         fault.point("verdict:marked")
-        self._publish(record.task, verdict)
         self._say(record.task, run, verdict)
 
     def _marks(self, verdict: Verdict, run: Run, record: Record) -> dict[str, str | None]:
@@ -113,6 +117,17 @@ class Supervisor:
             message = "Task %s has ended as %s: %s %s"
             log.event("ERROR", message, task.key, outcome.category, outcome.summary, outcome.advice)
 
+    # --- the board --------------------------------------------------------------------------------
+    def recall(self, views: Iterable[View]) -> None:
+        """Tell the board of all runs that are alive: once, for what came before may have died."""
+        alive = [view for view in views if view.stand is Stand.ACTIVE]
+        self._crew.each(alive, lambda view: view.name, self._recall)
+
+    def _recall(self, view: View) -> None:
+        record, run = view.record, view.holding.run
+        if record is not None and record.task is not None and run is not None:
+            recall(self._store, record.task, run)
+
     # --- runs that are due ------------------------------------------------------------------------
     def start_due(self, views: Iterable[View], slots: int) -> int:
         """Start runs that are due, oldest volume first, at most `slots`; return how many."""
@@ -146,16 +161,15 @@ class Supervisor:
     def _give_up(self, name: str, record: Record, error: Refused) -> None:
         """The executor will never accept this run; a closing run would fare no better."""
         now = self._clock()
-        judged = Judged(REFUSED, error.summary, error.advice, now)
+        key = record.task.key if record.task else name
+        fields = {"status": Stand.FAILED.value, "message": error.summary, "category": REFUSED}
+        self._store.write(key, fields, forget_in=self._limits.remember)  # first: see `_judge`
         marks = {
-            names.OUTCOME: judged.dump(),
+            names.OUTCOME: Judged(REFUSED, error.summary, error.advice, now).dump(),
             names.RETRY_AT: None,
             names.EXPIRES_AT: stamp(now + self._limits.keep_failed),
         }
         self._executor.mark(name, marks)
-        key = record.task.key if record.task else name
-        fields = {"status": Stand.FAILED.value, "message": error.summary, "category": REFUSED}
-        self._store.write(key, fields, forget_in=self._limits.remember)
         self._log.event("ERROR", "Task %s cannot be run: %s %s", key, error.summary, error.advice)
 
 
