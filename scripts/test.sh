@@ -30,12 +30,12 @@ log=$(mktemp "${TMPDIR:-/tmp}/course-runner-cluster.XXXXXX")
 setsid scripts/cluster.sh >"$log" 2>&1 </dev/null &
 cluster=$!
 trap 'kill -- -"$cluster" 2>/dev/null || true' EXIT
-echo "== cluster: being made ready in the background, log in $log"
+echo "== cluster: being made ready in the background; watch it with: tail -f $log"
 
 part lint scripts/lint.sh
 part tests .venv/bin/python -m pytest -m 'not cluster' "$@"
 
-echo "== waiting for the cluster"
+echo "== waiting for the cluster (the first build takes minutes)"
 if wait "$cluster"; then
   part "cluster tests" .venv/bin/python -m pytest -m cluster "$@"
   grep -q 'up and healthy already' "$log" || .venv/bin/python -m tests.cluster down || failed+=("cluster down")
