@@ -8,5 +8,5 @@ check() { echo "lint: $*"; .venv/bin/"$@" || failed+=("$1 $2"); }
 check ruff format --check .
 check ruff check .
 check mypy
-check lint-imports
+check lint-imports --no-logo
 [ ${#failed[@]} -eq 0 ] || { printf 'lint: FAILED: %s\n' "${failed[@]}" >&2; exit 1; }
