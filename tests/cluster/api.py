@@ -9,7 +9,7 @@ import ssl
 import urllib.request
 from typing import Any
 
-from tests.cluster.names import API_URL, NODE, NODE_ADDRESS
+from tests.cluster.names import API_URL, NODE, NODE_ADDRESS, POLICIES_HEALTH_PORT
 from tests.cluster.pki import CA, PKI
 
 
@@ -59,3 +59,8 @@ def dns_ready() -> bool:
 def proxy_ready() -> bool:
     """Whether kube-proxy has written its rules."""
     return _fetch(f"http://{NODE_ADDRESS}:10256/healthz") is not None
+
+
+def policies_ready() -> bool:
+    """Whether the enforcer of network policies has synchronised."""
+    return _fetch(f"http://127.0.0.1:{POLICIES_HEALTH_PORT}/healthz") is not None

@@ -14,9 +14,17 @@ from pathlib import Path
 
 from tests.cluster import api, debian, families, leftovers, network, node_image, parts, pki, records
 from tests.cluster.commands import ClusterError, locked, run, say, timed, wait_for
-from tests.cluster.names import BIN_LINKS, CONFIG, CONTAINERD_SOCKET, KUBECONFIG, LOGS, STATE
+from tests.cluster.names import (
+    BIN_LINKS,
+    CONFIG,
+    CONTAINERD_SOCKET,
+    KUBECONFIG,
+    LOGS,
+    STATE,
+)
 
 LOCK = STATE / "lock"
+_POLICIES = "kube-router"
 
 _PARTS: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "etcd": ("etcd", parts.etcd),
@@ -61,6 +69,19 @@ def healthy() -> bool:
     """Whether every part runs and the node is Ready."""
     living = {record.name for record in records.records() if records.alive(record)}
     return living >= set(_PARTS) and api.ready() and api.node_ready()
+
+
+def enforce_policies() -> None:
+    """Start what enforces network policies, which nothing else needs; it goes with the cluster."""
+    _check_machine()
+    with locked(LOCK):
+        if any(each.name == _POLICIES and records.alive(each) for each in records.records()):
+            return
+        debian.install(*debian.FOR_POLICIES)
+        families.build(tuple(each for each in families.FAMILIES if each.name == _POLICIES))
+        families.link_binaries()
+        records.start(_POLICIES, [parts.program(_POLICIES), *parts.kube_router()])
+        _wait(_POLICIES, api.policies_ready)
 
 
 def status() -> str:

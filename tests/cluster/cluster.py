@@ -23,22 +23,27 @@ from tests.cluster.names import (
     LOADED,
     NODE_ADDRESS,
     PYTHON_IMAGE,
+    REDIS_IMAGE,
 )
 
 __all__ = [
     "DISPATCHER_IMAGE",
     "JOB_IMAGE",
     "PYTHON_IMAGE",
+    "REDIS_IMAGE",
     "ClusterError",
     "bind_address",
     "demand_up",
+    "enforce_policies",
     "ensure_up",
     "helm",
+    "helm3",
     "host_address",
     "kubeconfig",
     "kubectl",
     "load_base",
     "load_images",
+    "load_redis",
     "up",
 ]
 
@@ -151,11 +156,26 @@ def kubectl() -> Path:
 
 
 def helm() -> Path:
-    """A Helm; for the cluster built here it is built when first asked for."""
+    """Helm 4; where the cluster is built here, it is built when first asked for."""
+    return _built("helm")
+
+
+def helm3() -> Path:
+    """Helm 3, likewise; elsewhere a program called helm3 on PATH."""
+    return _built("helm3")
+
+
+def _built(name: str) -> Path:
+    if chosen() is not Origin.BARE:
+        return _needed(name)
+    families.build(tuple(each for each in families.FAMILIES if each.name == name))
+    return families.binary(name)
+
+
+def enforce_policies() -> None:
+    """Have network policies enforced; a cluster that was not built here must do so by itself."""
     if chosen() is Origin.BARE:
-        families.build(families.FAMILIES)
-        families.link_binaries()
-    return _needed("helm")
+        bare.enforce_policies()
 
 
 def build_images() -> dict[str, Path]:
@@ -172,6 +192,12 @@ def load_images() -> None:
     built = build_images()
     for name in (DISPATCHER_IMAGE, JOB_IMAGE):
         _load(name, built[name])
+
+
+def load_redis() -> None:
+    """Give the cluster the server that the chart's embedded Redis runs in the tests."""
+    docker = chosen() is not Origin.BARE and kind.possible()
+    _load(REDIS_IMAGE, images.redis_archive(docker=docker))
 
 
 def load_base() -> None:

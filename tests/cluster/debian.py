@@ -24,6 +24,7 @@ FOR_NODE = (
     "openssl",
     "socat",
 )
+FOR_POLICIES = ("ipset", "iptables")
 FOR_IMAGES = ("buildah", "debootstrap")
 CNI_PLUGINS = Path("/usr/lib/cni")
 

@@ -35,6 +35,7 @@ class Family:
     packages: tuple[str, ...]
     """What to build, relative to the module; "." alone builds the family's own main.go."""
     binaries: tuple[str, ...]
+    """Their names; with a single package, a name of our choice."""
     ldflags: str = ""
     """Linker flags; {version}, {bare} (without v), {major} and {minor} are filled in."""
     tags: str = ""
@@ -51,6 +52,12 @@ _KUBERNETES = (
     "kube-proxy",
     "kubectl",
 )
+_HELM3_KUBERNETES = " ".join(
+    f"-X helm.sh/helm/v3/pkg/{package}.k8sVersion{field}={number}"
+    for package in ("lint/rules", "chartutil")
+    for field, number in (("Major", 1), ("Minor", 37))
+)
+"""The Kubernetes that Helm 3 takes for granted without a cluster: as in its own build."""
 _CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 FAMILIES = (
@@ -92,6 +99,21 @@ FAMILIES = (
         ("cmd/helm",),
         ("helm",),
         ldflags="-X helm.sh/helm/v4/internal/version.version={version}",
+        for_up=False,
+    ),
+    Family(
+        "helm3",
+        "helm.sh/helm/v3",
+        ("cmd/helm",),
+        ("helm3",),
+        ldflags="-X helm.sh/helm/v3/internal/version.version={version} " + _HELM3_KUBERNETES,
+        for_up=False,
+    ),
+    Family(
+        "kube-router",
+        "github.com/cloudnativelabs/kube-router/v2",
+        ("cmd/kube-router",),
+        ("kube-router",),
         for_up=False,
     ),
 )
@@ -178,7 +200,8 @@ def _build(family: Family) -> None:
 
 def _go_build(family: Family, output: Path) -> None:
     environment = {"CGO_ENABLED": "1" if family.cgo else "0", "GOFLAGS": "", "GOWORK": "off"}
-    argv = ["go", "build", "-o", f"{output}{os.sep}", *arguments(family)]
+    only = family.binaries[0] if len(family.packages) == 1 else ""
+    argv = ["go", "build", "-o", f"{output}{os.sep}{only}", *arguments(family)]
     run(argv, cwd=source(family), env=environment)
 
 

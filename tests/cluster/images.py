@@ -13,7 +13,14 @@ from pathlib import Path
 
 from tests.cluster import archives, base_image, debian
 from tests.cluster.commands import ClusterError, locked, run, say, timed
-from tests.cluster.names import DISPATCHER_IMAGE, JOB_IMAGE, PYTHON_IMAGE, REPOSITORY, cache
+from tests.cluster.names import (
+    DISPATCHER_IMAGE,
+    JOB_IMAGE,
+    PYTHON_IMAGE,
+    REDIS_IMAGE,
+    REPOSITORY,
+    cache,
+)
 
 _PYTHON_OF_DOCKER = "python:3.13-slim"
 _RECIPE = "2"
@@ -32,15 +39,27 @@ class Image:
 
 _SHARED = ("pyproject.toml", "uv.lock", "README.md", ".dockerignore", "contract")
 IMAGES = (
-    Image(DISPATCHER_IMAGE, "dispatcher", "dispatcher/Dockerfile", (*_SHARED, "dispatcher")),
+    Image(
+        DISPATCHER_IMAGE,
+        "dispatcher",
+        "dispatcher/Dockerfile",
+        (*_SHARED, "dispatcher", "playground"),
+    ),
     Image(JOB_IMAGE, "job", "job_image/Dockerfile", (*_SHARED, "job_image")),
 )
+_REDIS = Image(REDIS_IMAGE, "redis", "tests/cluster/redis/Dockerfile", ("tests/cluster/redis",))
 
 
 def product_archives(*, docker: bool) -> dict[str, Path]:
     """An archive for each image name, built where the cache has none of this content."""
     with locked(cache() / "images.lock"):
         return {image.name: _archive(image, docker=docker) for image in IMAGES}
+
+
+def redis_archive(*, docker: bool) -> Path:
+    """The archive of the server that the chart's embedded Redis runs in the tests."""
+    with locked(cache() / "images.lock"):
+        return _archive(_REDIS, docker=docker)
 
 
 def base_archive(*, docker: bool) -> Path:

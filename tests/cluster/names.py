@@ -13,6 +13,7 @@ REPOSITORY = HERE.parent.parent
 
 DISPATCHER_IMAGE = "localhost/course-runner-dispatcher:test"
 JOB_IMAGE = "localhost/course-runner-job:test"
+REDIS_IMAGE = "localhost/redis:test"
 PYTHON_IMAGE = "localhost/python:3.13-slim"
 NODE_IMAGE = "localhost/course-runner-node:1"
 """Pause program and busybox: what the node itself needs (sandboxes, volume set-up)."""
@@ -36,6 +37,7 @@ SERVICE_RANGE = "10.96.0.0/16"
 API_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
 API_PORT = 6443
+POLICIES_HEALTH_PORT = 20244
 API_URL = f"https://{NODE_ADDRESS}:{API_PORT}"
 CGROUP = "course-runner-cluster"
 NFT_TABLE = "course_runner_cluster"

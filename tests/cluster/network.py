@@ -7,6 +7,8 @@ there would fail before the address is rewritten), and nothing is forwarded betw
 other interface.
 """
 
+import shlex
+import shutil
 from pathlib import Path
 
 from tests.cluster.commands import ClusterError, run
@@ -50,8 +52,10 @@ def _kernel_settings() -> None:
 def tear_down() -> None:
     """Remove what `set_up`, kube-proxy and the bridge plugin made; silent about what is gone.
 
+    Policies first: kube-router leaves its chains in tables that it shares with others.
     The node's device goes last: it is the mark by which kube-proxy's tables are known to be ours.
     """
+    _forget_policies()
     ours = [NFT_TABLE, *(["kube-proxy"] if _exists(NODE_DEVICE) else [])]
     for family, table in _tables():
         if table in ours:
@@ -60,6 +64,28 @@ def tear_down() -> None:
     for device in (POD_BRIDGE, NODE_DEVICE):
         if _exists(device):
             run(["ip", "link", "delete", device])
+
+
+_OURS = ("KUBE-ROUTER-", "KUBE-NWPLCY-", "KUBE-POD-FW-")
+
+
+def _forget_policies() -> None:
+    """Remove kube-router's rules, chains and sets from the tables of iptables."""
+    if shutil.which("iptables-save") is None or shutil.which("ipset") is None:
+        return
+    lines = run(["iptables-save", "--table", "filter"], check=False).splitlines()
+    chains = [line[1:].split()[0] for line in lines if line.startswith(":")]
+    ours = [chain for chain in chains if chain.startswith(_OURS)]
+    for line in lines:
+        words = shlex.split(line)
+        if words[:1] == ["-A"] and words[1] not in ours and set(words) & set(ours):
+            run(["iptables", "--delete", *words[1:]], check=False)
+    for option in ("--flush", "--delete-chain"):
+        for chain in ours:
+            run(["iptables", option, chain], check=False)
+    for name in run(["ipset", "list", "--name"], check=False).split() if ours else ():
+        if name.startswith(("KUBE-", "kube-router-")):
+            run(["ipset", "destroy", name], check=False)
 
 
 def refuse_another_cluster() -> None:

@@ -154,6 +154,21 @@ def local_path() -> list[str]:
     ]
 
 
+def kube_router() -> list[str]:
+    """Network policies and nothing else of what it can do."""
+    return flags(
+        kubeconfig=names.KUBECONFIG,
+        hostname_override=NODE,
+        run_router=False,
+        run_service_proxy=False,
+        run_loadbalancer=False,
+        run_firewall=True,
+        service_cluster_ip_range=SERVICE_RANGE,
+        metrics_port=0,
+        health_port=names.POLICIES_HEALTH_PORT,
+    )
+
+
 def program(name: str) -> Path:
     """The binary behind its link."""
     return names.BIN_LINKS / name
