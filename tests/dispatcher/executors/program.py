@@ -18,6 +18,8 @@ from pathlib import Path
 
 SANDBOX = Path(os.environ["SANDBOX"])
 TOLD: list[int] = []
+LIFETIME = 300
+"""Seconds after which a program that a broken test forgot ends itself."""
 
 
 def last_words(code: int, category: str) -> None:
@@ -73,7 +75,7 @@ def leave_child(trace: str, how: str = "plain") -> None:
     `how`: "session" in a session of its own, "bare" without our environment.
     """
     child = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)"],
+        [sys.executable, "-c", "import time; time.sleep(300)"],
         start_new_session=how == "session",
         env={} if how == "bare" else None,
     )
@@ -106,6 +108,7 @@ STEPS: dict[str, Callable[..., object]] = {
 
 def main() -> None:
     """Do the steps of this attempt; at the end of them, succeed."""
+    signal.alarm(LIFETIME)
     signal.signal(signal.SIGTERM, lambda *_: TOLD.append(1))
     script = json.loads(os.environ["TASK"]).get("script", [])
     if isinstance(script, dict):
