@@ -168,6 +168,34 @@ def test_a_stranger_in_a_files_place_is_replaced(ordering: Ordering) -> None:
     assert order.read("01 - All/001 One.mp4") == whole(A)
 
 
+def test_a_stranger_is_not_taken_for_a_file_that_was_about_to_get_its_name(
+    ordering: Ordering,
+) -> None:
+    """Killed between record and rename, an old file of that name and size is still the old one."""
+    order = ordering(COURSE)
+    order.path(NAME).parent.mkdir(parents=True)
+    order.path(NAME).write_bytes(b"x" * SIZE)
+    assert child(order, COURSE_RUNNER_FAULT="fetch:recorded").returncode == -9
+    order.portal.ledger.reset()
+    order.fetch()
+    assert order.read(NAME) == whole(FILM)
+    assert order.portal.ledger.visits("cdn:") == []
+
+
+def test_two_records_for_one_file_count_as_none(ordering: Ordering) -> None:
+    """Of two lectures that claim one file none is believed."""
+    order = ordering(course(film("Same", A, "a"), film("Same", B, "b")))
+    order.fetch()
+    path = order.root / ".state/manifest.json"
+    manifest = json.loads(path.read_text())
+    films = [one for one in manifest["files"] if one["kind"] == "video"]
+    films[1]["path"] = films[0]["path"]
+    path.write_text(json.dumps(manifest))
+    order.fetch()
+    assert order.read("01 - All/001 Same.mp4") == whole(A)
+    assert order.read("01 - All/002 Same.mp4") == whole(B)
+
+
 def test_a_link_in_a_files_place_is_not_followed(ordering: Ordering, tmp_path: Path) -> None:
     """A symbolic link is replaced by the file and its target is left alone."""
     order = ordering(course(film("One", A, "a")))
