@@ -32,7 +32,11 @@ INTERVAL = 1.0
 _FOLLOW = 0.2
 """Seconds between two looks at a log that is being followed."""
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "REQUESTS_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_PASSED_ON = (
+    *("PATH", "HOME", "LANG", "TZ", "REQUESTS_CA_BUNDLE"),
+    *(form for name in _PROXIES for form in (name, name.lower())),
+)
 _PASSED_ON_PREFIXES = ("RCLONE_", "SSL_CERT")
 
 
