@@ -35,8 +35,9 @@ class Shelf(Generic[T]):
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, T]] = {}
-        self._gone: set[str] = set()
-        """Ids whose removal the server has confirmed while the watch may not know it yet."""
+        self._gone: dict[str, tuple[int, str]] = {}
+        """Names whose object the server said is gone while the watch may not know it yet: the last
+        version known of it, and its id."""
 
     def get(self, name: str) -> T | None:
         """Return the object of that name."""
@@ -45,42 +46,50 @@ class Shelf(Generic[T]):
 
     def put(self, name: str, version: int, value: T) -> bool:
         """Take a newer state of an object; true when it is another than the one known."""
-        if value.id in self._gone or self._is_newer(name, version):
+        if self._is_old(name, version) or self._is_gone(name, value.id):
             return False
         known = self.get(name)
         self._entries[name] = (version, value)
+        self._gone.pop(name, None)
         return known != value
 
     def drop(self, name: str, version: int, object_id: str) -> bool:
         """Take the news that an object is gone; false when its successor is known already."""
-        self._gone.discard(object_id)
-        if self._is_newer(name, version):
+        if self._is_gone(name, object_id):
+            del self._gone[name]
+        if self._is_old(name, version):
             return False
         return self._entries.pop(name, None) is not None
 
     def forget(self, name: str, object_id: str) -> bool:
         """Take the server's word that this very object is gone, ahead of the watch."""
-        self._gone.add(object_id)
         entry = self._entries.get(name)
         if entry is None or entry[1].id != object_id:
             return False
         del self._entries[name]
+        self._gone[name] = (entry[0], object_id)
         return True
 
     def replace(self, found: Mapping[str, tuple[int, T]], version: int) -> set[str]:
         """Take a whole list made at `version`; return the names that changed."""
         missing = [name for name in self._entries if name not in found]
-        changed = {name for name in missing if not self._is_newer(name, version)}
+        changed = {name for name in missing if not self._is_old(name, version)}
         for name in changed:
             del self._entries[name]
         changed |= {name for name, (at, value) in found.items() if self.put(name, at, value)}
-        self._gone &= {value.id for _, value in found.values()}
+        # A list without an object is its end only if it is younger than what was known of it.
+        self._gone = {n: g for n, g in self._gone.items() if g[0] > version or n in found}
         return changed
 
-    def _is_newer(self, name: str, version: int) -> bool:
-        """Whether what is known of `name` is newer than `version`."""
-        entry = self._entries.get(name)
-        return entry is not None and version != ALWAYS and entry[0] > version
+    def _is_old(self, name: str, version: int) -> bool:
+        """Whether more is known of `name` than what was true at `version`."""
+        entry, gone = self._entries.get(name), self._gone.get(name)
+        known = entry[0] if entry else gone[0] if gone else ALWAYS
+        return version != ALWAYS and known > version
+
+    def _is_gone(self, name: str, object_id: str) -> bool:
+        gone = self._gone.get(name)
+        return gone is not None and gone[1] == object_id
 
 
 class Cache:

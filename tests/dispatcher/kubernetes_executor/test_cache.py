@@ -130,7 +130,7 @@ class Server(RuleBasedStateMachine):
 
 
 TestAgainstModel = Server.TestCase
-TestAgainstModel.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestAgainstModel.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 
 
 def test_a_holding_joins_volume_and_run() -> None:
