@@ -48,8 +48,10 @@ _UNKNOWN = re.compile(
     r"|didn't find backend|read-only file system",
     re.IGNORECASE,
 )
-_FINAL_CODES = (2, 3, 4, 6, 7)
-_PASSING_CODES = (5, 8, 10)
+_FINAL_CODES = (2, 3, 6, 7)
+_PASSING_CODES = (4, 5, 8, 10)
+"""4, file not found, is passing: the course was there when rclone began, so what it misses is an
+object that the remote does not show yet."""
 
 _FULL_ADVICE = (
     "Make room on the remote. A Google service account has no storage of its own: use a shared "
@@ -59,8 +61,9 @@ _REFUSED_ADVICE = (
     "Renew rclone's token or password (`rclone config reconnect`), and see that the account may "
     "write to this folder."
 )
-_UNKNOWN_ADVICE = "See RCLONE_REMOTE, RCLONE_CONFIG and RCLONE_FLAGS."
-_MISSING_ADVICE = "The files are not where they were left; order the course again with force."
+_UNKNOWN_ADVICE = (
+    "See RCLONE_REMOTE, RCLONE_FLAGS and RCLONE_CONFIG (the file that `rclone config file` names)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,6 @@ def _cure(ended: Ended) -> str | None:
         return None
     if _FULL.search(text) and not re.search("rateLimitExceeded", text, re.IGNORECASE):
         return _FULL_ADVICE
-    if ended.code in (3, 4):
-        return _MISSING_ADVICE
     if ended.code in _FINAL_CODES:
         return _UNKNOWN_ADVICE
     return _cure_by_words(text, ended.critical)

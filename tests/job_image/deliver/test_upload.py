@@ -16,6 +16,7 @@ from contract.errors import Misconfigured, Stopped, Temporary
 from job_image import rclone as tool
 from job_image.upload import upload
 from tests.job_image.deliver.run import Run, Runs, until
+from tests.job_image.deliver.scripted_webdav import Script, scripted
 
 pytestmark = pytest.mark.usefixtures("rclone")
 ODD = '07 - Ünïcode & "quotes"/003 It\'s 100% — done?.mp4'
@@ -115,15 +116,26 @@ def test_progress_reaches_the_total_and_never_runs_backwards(runs: Runs, tmp_pat
 
 
 def test_what_was_there_counts_from_the_first_moment(runs: Runs, tmp_path: Path) -> None:
-    run = runs(RCLONE_REMOTE=str(tmp_path / "out"), RCLONE_FLAGS="--bwlimit 1M --stats 200ms")
-    course(run, 200_000)
+    run = runs(RCLONE_REMOTE=str(tmp_path / "out"))
+    course(run, 2_000_000)
     upload(run.context(), "test-course")
     run.file("test-course/02/003 C.mp4", os.urandom(3_000_000))
     run.seen.updates.clear()
+    run.environ["RCLONE_FLAGS"] = "--bwlimit 1M --stats 200ms"
     upload(run.context(), "test-course")
     moving = [number for number in run.seen.numbers("bytes") if number]
     assert moving
-    assert 600_000 <= min(moving) < 3_600_000
+    assert 6_000_000 <= min(moving) < 9_000_000
+
+
+def test_bytes_that_are_sent_again_count_once(runs: Runs, tmp_path: Path) -> None:
+    with scripted(tmp_path, Script(503, "busy", times=4)) as config:
+        run = runs(RCLONE_REMOTE="dav:", RCLONE_CONFIG=str(config), RCLONE_FLAGS="--stats 50ms")
+        course(run, 300_000)
+        context = run.context()
+        upload(context, "test-course")
+    context.progress.say("done")
+    assert run.seen.numbers("bytes")[-1] == 900_000
 
 
 def test_a_line_tells_every_five_percent(runs: Runs, tmp_path: Path) -> None:
