@@ -98,6 +98,7 @@ class Transfer:
         self._url = self._means.links.get(self._file.key, self._file.lecture, self._stop)
         asked = ranges.ask(part.offset, part.known)
         with self._means.wire.open(self._url, {**_IDENTITY, **asked.headers}) as answer:
+            self._stop.check()
             if answer.status >= 400 and answer.status != 416:
                 self._refuse(answer)
                 return False

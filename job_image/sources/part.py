@@ -12,6 +12,7 @@ another one only what was synced.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from dataclasses import asdict
@@ -33,7 +34,11 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Part:
-    """One unfinished file. Used by one thread at a time."""
+    """One unfinished file. Used by one thread at a time.
+
+    While it is open it is locked: a thread that an ended attempt has left behind, and that wakes
+    up late, must not write into what the next attempt goes on with.
+    """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"{key}.part"
@@ -135,8 +140,14 @@ class Part:
         if self._file is None:
             with refusals(self.path):
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                self._file = os.fdopen(descriptor, "r+b", buffering=0)
-                self._file.truncate(self.offset)
+                file = os.fdopen(descriptor, "r+b", buffering=0)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file.truncate(self.offset)
+                except OSError:
+                    file.close()
+                    raise
+            self._file = file
         return self._file
 
     def _write_note(self) -> None:

@@ -6,7 +6,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +17,16 @@ from contract.log import Log, Redactor, set_up
 from job_image.progress import Progress
 from job_image.sources.crew import Crew
 from job_image.sources.pace import Pace, asked_wait, backoff
+from job_image.sources.part import Part
 from job_image.sources.plan import File
 from job_image.sources.platform import fetch
+from job_image.sources.ranges import Known
 from job_image.sources.tally import Tally
 from job_image.stop import Stop
 from playground.content import Synthetic
 from playground.portal import actions
 from playground.portal.courses import Chapter, Course, Video
+from tests.job_image.fetch.film import COURSE, CUT, FILM, NAME, ON, whole
 from tests.job_image.fetch.order import QUICK, Order
 
 Ordering = Callable[..., Order]
@@ -185,6 +190,37 @@ def test_a_course_of_unknown_size_counts_files() -> None:
     assert tally.total() is None
     tally.learn("b", 50)
     assert tally.total() == 150
+
+
+def test_a_thread_that_was_left_behind_touches_nothing(ordering: Ordering) -> None:
+    """An answer that comes after its run has ended does not disturb the next run's file."""
+    order = ordering(COURSE)
+    order.portal.faults.add(ON, actions.Delay(60))
+    order.portal.faults.add(ON, actions.StallBody(CUT), skip=1)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(order.fetch)
+        order.portal.ledger.wait(lambda ledger: ledger.of(ON).running == 1)
+        order.stop.request()
+        with pytest.raises(Stopped):
+            first.result(20)
+        order.stop = Stop()
+        second = pool.submit(order.fetch)
+        order.portal.ledger.wait(lambda ledger: ledger.of(ON).stalled == 1)
+        order.portal.release()
+        second.result(20)
+    assert order.read(NAME) == whole(FILM)
+
+
+def test_an_open_part_is_locked(tmp_path: Path) -> None:
+    """Two writers never share an unfinished file."""
+    first, second = Part(tmp_path, "key"), Part(tmp_path, "key")
+    first.begin(Known(total=5))
+    with pytest.raises(Temporary, match="refused"):
+        second.begin(Known(total=5))
+    second.close()
+    first.append(b"hello")
+    first.become(tmp_path / "done")
+    assert (tmp_path / "done").read_bytes() == b"hello"
 
 
 @pytest.mark.parametrize(
