@@ -28,14 +28,20 @@ from dispatcher.store import BLOCK, Store
 from dispatcher.supervisor import Supervisor
 from dispatcher.views import View, Views
 
-BEAT_EVERY = 10.0
-"""Seconds between heartbeats: six chances before others adopt what is claimed here."""
 
-ADOPT_EVERY = 20.0
-"""Seconds between looks for dead dispatchers: with the heartbeat's 60 s, at most 80 s in all."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things are done, in seconds."""
 
-REAP_EVERY = 5.0
-"""Seconds between looks at what may be removed."""
+    block: float = BLOCK
+    """Longest wait at the end of a turn."""
+    beat: float = 10.0
+    """Between heartbeats: six chances before others adopt what is claimed here."""
+    adopt: float = 20.0
+    """Between looks for dead dispatchers: with the heartbeat's 60 s, at most 80 s in all."""
+    reap: float = 5.0
+    """Between looks at what may be removed."""
+
 
 BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds of rest after the first, second, … turn in a row that failed."""
@@ -66,11 +72,13 @@ class Loop:
         limits: Limits,
         log: Log,
         clock: Callable[[], float] = time.time,
+        pace: Pace = Pace(),
     ) -> None:
         self._store = store
         self._executor = executor
         self._limits = limits
         self._log = log
+        self._pace = pace
         self._crew = Crew(log, clock)
         self._views = Views()
         self._asks = Asks(store, executor, self._crew, log, clock)
@@ -122,7 +130,7 @@ class Loop:
             views = self._look()
         slots = self._slots(views)
         began = self._intake.take(slots) if slots else 0
-        if self._is_time("reap", REAP_EVERY):
+        if self._is_time("reap", self._pace.reap):
             self._reaper.reap(self._look())
         if not began:
             self._wait(slots)
@@ -130,14 +138,14 @@ class Loop:
     def _wait(self, slots: int) -> None:
         """Wait where the next thing comes from: the queue while a slot is free, else a run."""
         if slots and not self._intake.has_claimed:
-            self._store.claim_or_wait(BLOCK)
+            self._store.claim_or_wait(self._pace.block)
         else:
-            self._executor.wait(BLOCK)
+            self._executor.wait(self._pace.block)
 
     def _keep_alive(self) -> None:
-        if self._is_time("beat", BEAT_EVERY):
+        if self._is_time("beat", self._pace.beat):
             self._store.beat()
-        if self._is_time("adopt", ADOPT_EVERY):
+        if self._is_time("adopt", self._pace.adopt):
             count = self._store.adopt_orphans()
             if count:
                 message = "%d orders that a dead dispatcher had claimed are back in the queue."
