@@ -44,6 +44,7 @@ __all__ = [
     "load_base",
     "load_images",
     "load_redis",
+    "tool",
     "up",
 ]
 
@@ -157,15 +158,16 @@ def kubectl() -> Path:
 
 def helm() -> Path:
     """Helm 4; where the cluster is built here, it is built when first asked for."""
-    return _built("helm")
+    return tool("helm")
 
 
 def helm3() -> Path:
     """Helm 3, likewise; elsewhere a program called helm3 on PATH."""
-    return _built("helm3")
+    return tool("helm3")
 
 
-def _built(name: str) -> Path:
+def tool(name: str) -> Path:
+    """Another program of the families, built when first asked for."""
     if chosen() is not Origin.BARE:
         return _needed(name)
     families.build(tuple(each for each in families.FAMILIES if each.name == name))

@@ -114,8 +114,10 @@ FAMILIES = (
         "github.com/cloudnativelabs/kube-router/v2",
         ("cmd/kube-router",),
         ("kube-router",),
+        ldflags="-X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version={version}",
         for_up=False,
     ),
+    Family("decode-1.30", "k8s.io/api", (".",), ("decode-1.30",), for_up=False),
 )
 
 

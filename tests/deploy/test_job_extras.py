@@ -1,4 +1,4 @@
-"""What the chart adds to every run's pod, and that nothing it adds replaces what keeps a task safe."""
+"""What the chart adds to a run's pod, and that nothing of it replaces what keeps a task safe."""
 
 from __future__ import annotations
 
