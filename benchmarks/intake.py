@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import new_client_from_config
 
 from benchmarks.results import machine, save
 from contract.env import Reader
@@ -35,7 +37,7 @@ from contract.handoff import Assignment
 from contract.names import object_name
 from contract.task import Task
 from dispatcher.embedded import EmbeddedServer
-from dispatcher.executors.kubernetes import access, manifests, settings
+from dispatcher.executors.kubernetes import manifests, settings
 from tests.cluster import cluster
 from tests.e2e import manifests as installed
 from tests.e2e.kube import Kube, until
@@ -112,10 +114,12 @@ class Bare:
 
     def __init__(self, bench: Bench) -> None:
         self._settings = settings.read(Reader(bench.values))
-        self._access = access.connect(str(bench.kubeconfig))
-        namespace = bench.kube.namespace
-        self._claims = f"{self._access.base}/api/v1/namespaces/{namespace}/persistentvolumeclaims"
-        self._jobs = f"{self._access.base}/apis/batch/v1/namespaces/{namespace}/jobs"
+        known = new_client_from_config(str(bench.kubeconfig))
+        known.configuration.connection_pool_maxsize = THREADS
+        self._pool = RESTClientObject(known.configuration).pool_manager
+        base, namespace = known.configuration.host.rstrip("/"), bench.kube.namespace
+        self._claims = f"{base}/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+        self._jobs = f"{base}/apis/batch/v1/namespaces/{namespace}/jobs"
         self._values = bench.values
 
     def bodies(self, raw: bytes) -> tuple[bytes, bytes]:
@@ -128,8 +132,8 @@ class Bare:
     def make(self, bodies: tuple[bytes, bytes]) -> None:
         """Create both."""
         for url, body in zip((self._claims, self._jobs), bodies, strict=True):
-            headers = {"Content-Type": "application/json", **self._access.headers()}
-            answer = self._access.pool.request("POST", url, body=body, headers=headers)
+            headers = {"Content-Type": "application/json"}
+            answer = self._pool.request("POST", url, body=body, headers=headers)
             assert answer.status == 201, answer.data
 
 
