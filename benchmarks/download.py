@@ -4,8 +4,8 @@
 
 Two courses: one lecture of 1 GiB; 2,000 files of 10 KiB. curl is given the same links, ready made,
 in a config file (`--parallel` with as many connections as the fetch uses); the fetch has to find
-them by the platform's API first, checks what it got, and makes every file durable. Server and client
-have a core each; files go to memory, so that disks do not decide.
+them by the API first, checks what it got, and makes every file durable. Server and client each
+have a core of their own; files go to memory, so that disks do not decide.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend has to be chosen first
+from matplotlib import pyplot as plt
 
-from benchmarks.results import FOLDER  # noqa: E402
+from benchmarks.results import FOLDER
 
 
 def _load(name: str) -> dict[str, Any] | None:
