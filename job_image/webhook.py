@@ -185,11 +185,7 @@ def _read(response: requests.Response, deadline: float) -> Answer:
 
 def _hidden(answer: Answer, context: Context) -> Answer:
     """Return `answer` with its text free of secrets (some receivers repeat the request) and cut."""
-    text = answer.text
-    secret = context.settings.webhook.body_secret
-    if secret:
-        text = text.replace(secret.reveal(), "****")
-    return replace(answer, text=context.redact(text)[:_ANSWER_SHOWN])
+    return replace(answer, text=context.redact(answer.text)[:_ANSWER_SHOWN])
 
 
 def retry_after(value: str | None, now: float) -> float | None:

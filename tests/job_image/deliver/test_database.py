@@ -356,6 +356,19 @@ def test_a_time_with_a_zone_is_this_very_moment(postgres_base: Base, runs: Runs)
     assert postgres_base.row("now() - changed < interval '1 minute'") == (True,)
 
 
+def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
+    postgres_base: Base, runs: Runs
+) -> None:
+    postgres_base.tasks()
+    postgres_base.sql("ALTER ROLE course SET timezone = 'Asia/Tokyo'")
+    try:
+        move(runs(DATABASE_URL=postgres_base.url, DB_TIME_COLUMN="changed"), "completed")
+        passed = "(now() AT TIME ZONE 'UTC') - changed < interval '1 minute'"
+        assert postgres_base.row(f"{passed} AND changed <= now() AT TIME ZONE 'UTC'") == (True,)
+    finally:
+        postgres_base.sql("ALTER ROLE course RESET timezone")
+
+
 def test_a_timestamp_of_mariadb_is_this_very_moment(mariadb_base: Base, runs: Runs) -> None:
     mariadb_base.tasks()
     mariadb_base.sql("SET GLOBAL time_zone = '+09:00'")
