@@ -115,3 +115,28 @@ def heartbeat_key(queue: str, dispatcher_id: str) -> str:
 def dispatchers_set(queue: str) -> str:
     """Key of the set of all dispatchers that may have a claimed list."""
     return f"{queue}:dispatchers"
+
+
+def asks_list(queue: str) -> str:
+    """Key of the list of what operators ask the dispatcher for."""
+    return f"{queue}:asks"
+
+
+def answer_key(queue: str, ask_id: str) -> str:
+    """Key of the answer to one request; it lives for a minute."""
+    return f"{queue}:answer:{ask_id}"
+
+
+def paused_key(queue: str) -> str:
+    """Key that is there while nothing may be claimed: JSON with `at` and `why`."""
+    return f"{queue}:paused"
+
+
+def state_key(queue: str) -> str:
+    """Key of what the dispatchers last said of slots and accounts; it lives for a minute."""
+    return f"{queue}:state"
+
+
+def audit_key(queue: str) -> str:
+    """Key of the last audit's verdict."""
+    return f"{queue}:audit"

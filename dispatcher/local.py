@@ -18,6 +18,7 @@ from pathlib import Path
 from contract.errors import BadSettings, Misconfigured
 from dispatcher.embedded import EmbeddedServer
 from dispatcher.executors.local.executor import PROGRAM
+from dispatcher.redis_address import SERVER, parse
 from dispatcher.service import serve, settings_from
 from dispatcher.settings import LOCAL
 
@@ -34,7 +35,8 @@ def run(state: Path, values: Mapping[str, str]) -> None:
             server = stack.enter_context(EmbeddedServer(state))
             known["REDIS_URL"] = server.url.reveal()
             print(f"The queue is in {state}/redis.url; push orders with `course-runner enqueue`.")
-        known.setdefault("PROGRESS_REDIS_URL", known["REDIS_URL"])
+        if parse(known["REDIS_URL"]).kind == SERVER:  # the runs' own client knows no other
+            known.setdefault("PROGRESS_REDIS_URL", known["REDIS_URL"])
         serve(settings_from(known, executor=LOCAL))
 
 

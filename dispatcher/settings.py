@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contract.env import Reader, Secret
 from contract.names import DEFAULT_QUEUE, STAGING_DIR
+from dispatcher.redis_address import BadAddress, parse
 
 KUBERNETES = "kubernetes"
 LOCAL = "local"
@@ -81,7 +82,10 @@ def read(reader: Reader, values: Mapping[str, str], *, executor: str = KUBERNETE
 
 
 def _redis(reader: Reader) -> Secret | None:
-    reader.url("REDIS_URL", ("redis", "rediss", "unix"))
+    try:
+        parse(reader.text("REDIS_URL", "redis://unset"))
+    except BadAddress as exc:
+        reader.fault("REDIS_URL", str(exc))
     return reader.secret("REDIS_URL")
 
 

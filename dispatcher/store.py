@@ -1,32 +1,26 @@
-"""The one door to Redis: the queue, the board of task states, and what operators ask for.
+"""What is kept in Redis: queue and claimed lists, the dispatchers, the board of task states.
 
-Foreign errors become `StoreUnavailable` here. The client never retries by itself: a retried LMOVE
-whose first answer was lost moves two items and tells of one. So the claimed list, not an answer,
-is the truth, and `claimed()` is read again at every turn.
+The client never retries by itself: a retried LMOVE whose first answer was lost moves two items and
+tells of one. So the claimed list, not an answer, is the truth, and `claimed()` is read again at
+every turn. The client is made in `connection`; dead letters and requests have modules of their own.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from contract import names
-from contract.env import Secret
-from contract.errors import BadMessage, Misconfigured, Retryable
+from contract.errors import BadMessage
+from dispatcher.connection import BLOCK, SOCKET, StoreUnavailable, connect, translated
+from dispatcher.dead_letters import DeadLetters, dead_letter
+from dispatcher.requests import Answer, Requests
 
-BLOCK = 1.0
-"""Seconds that one blocking read lasts; well below `SOCKET`, or the client would give up first."""
-
-SOCKET = 10.0
-"""Seconds before an answer counts as lost."""
+__all__ = ["BLOCK", "SOCKET", "Answer", "Store", "StoreUnavailable", "connect", "dead_letter"]
 
 HEARTBEAT = 60
 """Seconds after which a silent dispatcher's claimed list goes back to the queue."""
@@ -38,56 +32,27 @@ OVERLAP = 100
 """Items read twice between two chunks: as many may be withdrawn meanwhile, and none is missed."""
 
 
-class StoreUnavailable(Retryable):
-    """Redis cannot be asked right now, or refuses."""
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as exc:
-        raise StoreUnavailable(
-            f"Redis cannot be used: {exc}",
-            advice="Start `course-runner local` where it is to run, or check REDIS_URL.",
-        ) from exc
-
-
-def connect(url: Secret) -> redis.Redis:
-    """Return a client that does not retry. It connects at its first call."""
-    try:
-        return redis.Redis.from_url(
-            url.reveal(),
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=SOCKET,
-            socket_connect_timeout=SOCKET,
-        )
-    except ValueError:  # its words would repeat the address
-        raise Misconfigured(
-            "REDIS_URL is no address that a Redis client takes.",
-            advice="It is like redis://:password@host:6379/0; options go behind a question mark.",
-        ) from None
-
-
-class Store:
+class Store(DeadLetters, Requests):
     """All that is kept in Redis for one queue. Thread-safe, as the client is."""
 
-    def __init__(self, client: redis.Redis, queue: str, identity: str) -> None:
-        self._redis: Any = client  # redis-py types every answer as maybe awaitable
-        self._queue = queue
+    def __init__(
+        self, client: redis.Redis, queue: str, identity: str, heartbeat: float = HEARTBEAT
+    ) -> None:
+        """`heartbeat`: seconds of silence after which others take this dispatcher for dead."""
+        super().__init__(client, queue)
         self._identity = identity
+        self._heartbeat = heartbeat
         self._claimed = names.claimed_list(queue, identity)
-        self._asks = f"{queue}:asks"
 
     # --- the queue --------------------------------------------------------------------------------
     def push(self, raw: bytes) -> int:
         """Push an order as a backend does; return how many are waiting now."""
-        with _translated():
+        with translated():
             return cast(int, self._redis.lpush(self._queue, raw))
 
     def claim(self, count: int) -> int:
         """Move up to `count` of the oldest orders to the claimed list; return how many moved."""
-        with _translated():
+        with translated():
             pipe = self._redis.pipeline(transaction=False)
             for _ in range(count):
                 pipe.lmove(self._queue, self._claimed, "RIGHT", "LEFT")
@@ -95,23 +60,37 @@ class Store:
 
     def claim_or_wait(self, seconds: float = BLOCK) -> bool:
         """Wait for one order and claim it; false when none came."""
-        with _translated():
+        with translated():
             moved = self._redis.blmove(self._queue, self._claimed, seconds, "RIGHT", "LEFT")
             return moved is not None
 
+    def window(self, size: int) -> list[bytes]:
+        """Return the `size` oldest orders of the queue, oldest first: the cost is theirs alone."""
+        with translated():
+            return list(reversed(self._redis.lrange(self._queue, -size, -1)))
+
+    def claim_these(self, chosen: Sequence[bytes]) -> int:
+        """Move chosen orders to the claimed list, each in one step; return how many were there."""
+        pairs = list(chain.from_iterable(zip(chosen, chosen, strict=True)))
+        return self._move(self._queue, self._claimed, "LPUSH", pairs)
+
+    def give_back(self, raw: bytes) -> bool:
+        """Put a claimed order back at the queue's consuming end; false when it is not claimed."""
+        return self._move(self._claimed, self._queue, "RPUSH", (raw, raw)) == 1
+
     def claimed(self) -> list[bytes]:
         """Return what this dispatcher has claimed and not settled, oldest first."""
-        with _translated():
+        with translated():
             return list(reversed(self._redis.lrange(self._claimed, 0, -1)))
 
     def settle(self, raw: bytes) -> None:
         """Let go of a claimed order: its run is somebody else's care now."""
-        with _translated():
+        with translated():
             self._redis.lrem(self._claimed, -1, raw)
 
     def bury(self, error: BadMessage) -> None:
         """Move a claimed message that is no order to the dead list, with its reason and bytes."""
-        with _translated():
+        with translated():
             pipe = self._redis.pipeline(transaction=True)
             pipe.lpush(names.dead_list(self._queue), dead_letter(error))
             pipe.lrem(self._claimed, -1, error.raw)
@@ -119,7 +98,7 @@ class Store:
 
     def waiting(self) -> int:
         """Return how many orders wait in the queue."""
-        with _translated():
+        with translated():
             return cast(int, self._redis.llen(self._queue))
 
     def walk(self) -> Iterator[bytes]:
@@ -129,14 +108,14 @@ class Store:
         queue to a claimed list, which is walked after the queue, or from a dead dispatcher's list
         back to the queue, and is then seen where it was before.
         """
-        with _translated():
+        with translated():
             yield from self._all_claimed()
             yield from self._items(self._queue)
             yield from self._all_claimed()
 
     def walk_own(self) -> Iterator[bytes]:
         """Yield every message in the queue and in this dispatcher's own claimed list."""
-        with _translated():
+        with translated():
             yield from self._items(self._claimed)
             yield from self._items(self._queue)
 
@@ -151,17 +130,11 @@ class Store:
 
         Not while orders are being handled: theirs would go on all the same.
         """
-        with _translated():
+        with translated():
             pipe = self._redis.pipeline(transaction=True)
             pipe.lrem(self._queue, 0, raw)
             pipe.lrem(self._claimed, 0, raw)
             return sum(pipe.execute())
-
-    def dead(self) -> list[dict[str, Any]]:
-        """Return the dead letters, newest first."""
-        with _translated():
-            items = self._redis.lrange(names.dead_list(self._queue), 0, -1)
-        return [json.loads(item) for item in items]
 
     def _items(self, key: str) -> Iterator[bytes]:
         start = 0
@@ -175,20 +148,24 @@ class Store:
     # --- dispatchers ------------------------------------------------------------------------------
     def beat(self) -> None:
         """Say that this dispatcher is alive."""
-        with _translated():
+        with translated():
             pipe = self._redis.pipeline(transaction=True)
             pipe.sadd(names.dispatchers_set(self._queue), self._identity)
-            pipe.set(names.heartbeat_key(self._queue, self._identity), "1", ex=HEARTBEAT)
+            pipe.set(
+                names.heartbeat_key(self._queue, self._identity),
+                "1",
+                px=int(self._heartbeat * 1000),
+            )
             pipe.execute()
 
     def leave(self) -> None:
         """Say that this dispatcher stops; others may adopt at once what it has claimed."""
-        with _translated():
+        with translated():
             self._redis.delete(names.heartbeat_key(self._queue, self._identity))
 
     def adopt_orphans(self) -> int:
         """Give what dead dispatchers had claimed back to the consuming end; return how many."""
-        with _translated():
+        with translated():
             known = self._redis.smembers(names.dispatchers_set(self._queue))
             others = sorted({_text(member) for member in known} - {self._identity})
             return sum(self._adopt(other) for other in others)
@@ -208,7 +185,7 @@ class Store:
     # --- the board --------------------------------------------------------------------------------
     def show(self, task_key: str) -> dict[str, str]:
         """Return the task's hash; empty when nothing is known."""
-        with _translated():
+        with translated():
             found = self._redis.hgetall(names.task_hash(task_key))
         return {_text(k): _text(v) for k, v in found.items()}
 
@@ -220,8 +197,9 @@ class Store:
         key = names.task_hash(task_key)
         known = {**fields, "updated": f"{time.time():.3f}"}
         data = {name: value.encode("utf-8", "replace") for name, value in known.items()}
-        with _translated():
-            pipe = self._redis.pipeline(transaction=True)
+        with translated():
+            # The two keys may lie in different slots of a cluster, which knows no such transaction.
+            pipe = self._redis.pipeline(transaction=not self._clustered)
             pipe.hset(key, mapping=data)
             if forget_in:
                 pipe.expire(key, int(forget_in) + 1)
@@ -234,7 +212,7 @@ class Store:
     def tasks(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield every known task's id and hash, in no order. One that changes may come twice."""
         prefix = names.task_hash("")
-        with _translated():
+        with translated():
             for keys in _chunks(self._redis.scan_iter(match=prefix + "*", count=CHUNK)):
                 pipe = self._redis.pipeline(transaction=False)
                 for key in keys:
@@ -244,45 +222,10 @@ class Store:
                         fields = {_text(k): _text(v) for k, v in found.items()}
                         yield _text(key).removeprefix(prefix), fields
 
-    # --- what operators ask for -------------------------------------------------------------------
-    def ask(self, action: str, task_key: str) -> None:
-        """Ask the dispatcher to retry or cancel a task."""
-        with _translated():
-            self._redis.lpush(self._asks, json.dumps({"action": action, "task": task_key}))
-
-    def asks(self) -> list[tuple[bytes, str, str]]:
-        """Return what is asked for, oldest first: the item itself, the action, the task's id."""
-        with _translated():
-            items = list(reversed(self._redis.lrange(self._asks, 0, -1)))
-        return [(item, *_ask(item)) for item in items]
-
-    def answered(self, item: bytes) -> None:
-        """Take one request off the list."""
-        with _translated():
-            self._redis.lrem(self._asks, -1, item)
-
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers."""
-        with _translated():
+        with translated():
             self._redis.ping()
-
-
-def dead_letter(error: BadMessage) -> str:
-    """Return the dead list's entry: reason, advice, time, and the very bytes of the message."""
-    letter: dict[str, Any] = {"reason": error.summary, "advice": error.advice, "at": time.time()}
-    try:
-        letter["message"] = error.raw.decode("utf-8")
-    except UnicodeDecodeError:
-        letter["message_base64"] = base64.b64encode(error.raw).decode()
-    return json.dumps(letter, ensure_ascii=False)
-
-
-def _ask(item: bytes) -> tuple[str, str]:
-    try:
-        data = json.loads(item)
-        return str(data["action"]), str(data["task"])
-    except (ValueError, KeyError, TypeError):
-        return "unreadable", ""
 
 
 def _text(value: bytes) -> str:
