@@ -141,6 +141,7 @@ def test_told_to_stop_it_ends_soon_and_keeps_everything(ordering: Ordering, star
     child.terminate()
     assert child.wait(10) == 143
     assert time.monotonic() - began < 5
+    assert note(order)[1]["synced"] == 1_500_000  # nothing is lost if the node goes away now
     order.fetch()
     assert order.portal.ledger.of(ON).ranges == ["bytes=1500000-"]
     assert order.read(NAME) == whole(FILM)

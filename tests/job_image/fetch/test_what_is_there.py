@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from contract.errors import VolumeFull
+from job_image.sources.part import Part
+from job_image.sources.ranges import Known
 from playground.content import Synthetic, text
-from playground.portal import TOKEN, Portal, actions
-from playground.portal.courses import Article, Attachment, Caption, Chapter, Course, Item, Video
+from playground.portal import actions
+from playground.portal.courses import Caption, Chapter, Course, Item, Video
 from playground.wire import Reply, Request
 from playground.wire.reply import document
-from tests.job_image.fetch.film import COURSE, FILM, NAME, ON, SIZE, whole
-from tests.job_image.fetch.order import Order
+from tests.job_image.fetch.film import COURSE, FILM, NAME, SIZE, whole
+from tests.job_image.fetch.order import Order, run_child
 
 Ordering = Callable[..., Order]
 A, B, C = (Synthetic(name, 200_000) for name in "ABC")
@@ -36,20 +34,6 @@ def course(*items: Item) -> Course:
 def change(order: Order, edit: Callable[[list[object]], None]) -> None:
     """Let the platform answer with an edited curriculum from now on."""
     order.portal.faults.add("api:curriculum/c", _Edited(edit), times=None)
-
-
-def child(order: Order, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the fetch step in a process of its own, to its end."""
-    message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
-    values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
-    return subprocess.run(
-        [sys.executable, *(command or ("-m", "tests.job_image.fetch.child"))],
-        env={**os.environ, **values, **more},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 class _Edited(actions.Action):
@@ -102,7 +86,7 @@ def test_killed_while_lectures_move(ordering: Ordering, point: str) -> None:
     order = ordering(course(film("Same", A, "a"), film("Same", B, "b")))
     order.fetch()
     change(order, lambda results: results.append(results.pop(1)))
-    assert child(order, COURSE_RUNNER_FAULT=f"fetch:{point}").returncode == -9
+    assert run_child(order, COURSE_RUNNER_FAULT=f"fetch:{point}").returncode == -9
     order.portal.ledger.reset()
     order.fetch()
     assert order.read("01 - All/001 Same.mp4") == whole(B)
@@ -175,11 +159,34 @@ def test_a_stranger_is_not_taken_for_a_file_that_was_about_to_get_its_name(
     order = ordering(COURSE)
     order.path(NAME).parent.mkdir(parents=True)
     order.path(NAME).write_bytes(b"x" * SIZE)
-    assert child(order, COURSE_RUNNER_FAULT="fetch:recorded").returncode == -9
+    assert run_child(order, COURSE_RUNNER_FAULT="fetch:recorded").returncode == -9
     order.portal.ledger.reset()
     order.fetch()
     assert order.read(NAME) == whole(FILM)
     assert order.portal.ledger.visits("cdn:") == []
+
+
+def test_a_planned_file_is_no_finished_one(ordering: Ordering) -> None:
+    """The manifest of a run that was killed before its first byte says what is yet to come."""
+    order = ordering(course(film("One", A, "a")))
+    assert run_child(order, COURSE_RUNNER_FAULT="fetch:planned").returncode == -9
+    order.path("01 - All").mkdir(parents=True)
+    order.path("01 - All/001 One.mp4").write_bytes(b"x" * A.size)
+    order.fetch()
+    assert order.read("01 - All/001 One.mp4") == whole(A)
+
+
+def test_a_note_goes_with_the_bytes_it_speaks_of(tmp_path: Path) -> None:
+    """A part that begins anew with a small object keeps no note of the large one before."""
+    part = Part(tmp_path, "key")
+    part.begin(Known('"large"', total=5_000_000))
+    part.append(b"x" * 100)
+    part.begin(Known('"small"', total=1000))
+    part.append(b"y" * 100)
+    part.close()
+    again = Part(tmp_path, "key")
+    again.load()
+    assert (again.offset, again.known) == (0, Known())
 
 
 def test_two_records_for_one_file_count_as_none(ordering: Ordering) -> None:
@@ -207,67 +214,3 @@ def test_a_link_in_a_files_place_is_not_followed(ordering: Ordering, tmp_path: P
     order.fetch()
     assert not order.path("01 - All/001 One.mp4").is_symlink()
     assert outside.read_bytes() == whole(A)
-
-
-def test_a_course_that_cannot_fit_is_refused_before_its_first_byte(ordering: Ordering) -> None:
-    """Sizes that the platform tells are held against the free space; what is missing is told."""
-    huge = Attachment("huge.bin", Synthetic("huge", 1 << 50))
-    order = ordering(course(Article("Text", "<p/>", supplements=(huge,))))
-    with pytest.raises(VolumeFull, match=r"1024\.0 TiB more, .* are missing"):
-        order.fetch()
-    assert order.portal.ledger.visits("cdn:") == []
-
-
-def test_a_film_that_cannot_fit_is_refused_at_its_first_answer(ordering: Ordering) -> None:
-    """The size of a film is known from the answer; not one byte of it is written."""
-    order = ordering(course(Video("Huge", {720: Synthetic("huge", 1 << 50)})))
-    with pytest.raises(VolumeFull, match=r"001 Huge\.mp4 needs 1024\.0 TiB more"):
-        order.fetch()
-    sizes = [one.stat().st_size for one in (order.root / ".state/parts").glob("*.part")]
-    assert sum(sizes) == 0
-
-
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
-from tests.job_image.fetch.child import main
-sys.exit(main())
-"""
-
-
-def test_a_volume_that_refuses_a_write_is_an_error_of_ours(ordering: Ordering) -> None:
-    """A write that the system refuses ends the run in order, with the bytes kept."""
-    order = ordering(COURSE)
-    ended = child(order, "-c", LIMITED)
-    assert ended.returncode == 75 and "The volume refused" in ended.stdout, ended.stderr
-    (part,) = (order.root / ".state/parts").glob("*.part")
-    assert part.stat().st_size == 2_000_000
-    order.portal.ledger.reset()
-    order.fetch()
-    assert order.portal.ledger.of(ON).ranges == ["bytes=2000000-"]
-    assert order.read(NAME) == whole(FILM) and SIZE > 2_000_000
-
-
-def test_a_volume_that_is_full_tells_what_is_missing(tmp_path: Path) -> None:
-    """ENOSPC on a real, small file system is `VolumeFull` and names file and size."""
-    volume = tmp_path / "small"
-    volume.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(volume)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("LOUD SKIP: mounting a small tmpfs needs root")
-    try:
-        one = course(Video("Film", {720: Synthetic("film", 6_000_000)}))
-        with Portal([one]) as portal:
-            portal.faults.add("cdn:*", actions.Chunked(), times=None)
-            order = Order(portal, volume, "c")
-            with pytest.raises(VolumeFull, match=r"full \(No space left on device\) .*Film\.mp4"):
-                order.fetch()
-            portal.faults.clear()
-            with pytest.raises(VolumeFull, match=r"needs .* MiB more, .* are missing"):
-                order.fetch()
-    finally:
-        subprocess.run(["umount", str(volume)], check=True)
