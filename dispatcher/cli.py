@@ -197,7 +197,8 @@ def _reap(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     settings = service.settings_from(_with_redis(options, values), executor=_executor_name(options))
     reap = import_module("dispatcher.reap_command")
     executor = service.executor_from(settings)
-    rows = reap.run(settings, executor, service.log_from(settings), dry=options.dry_run)
+    log = service.log_from(settings, sys.stderr)  # standard output is the answer's
+    rows = reap.run(settings, executor, log, dry=options.dry_run)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 from contract import env, handoff
 from contract.errors import BadSettings, CourseRunnerError, Retryable
@@ -50,11 +50,12 @@ def executor_from(settings: Settings) -> Executor:
     return executor
 
 
-def log_from(settings: Settings) -> Log:
-    """Set up the log as the settings say, their secrets cut out of it."""
+def log_from(settings: Settings, *streams: TextIO) -> Log:
+    """Set up the log as the settings say, their secrets cut out of it. See `contract.log`."""
     values = settings.environment
     secret_names = (*handoff.SECRET_SETTINGS, "REDIS_URL")
-    set_up(settings.log_format, Redactor(values[n] for n in secret_names if values.get(n)))
+    redact = Redactor(values[n] for n in secret_names if values.get(n))
+    set_up(settings.log_format, redact, *streams)
     return Log.for_task()
 
 

@@ -61,6 +61,7 @@ def main() -> None:
         note("clash")
         leave(143, "stopped")
     note("start")
+    print(f"{KIND} {os.environ['ATTEMPT']} of task {MESSAGE['taskId']}", flush=True)
     key = "report" if KIND == "report" else os.environ["ATTEMPT"]
     word, _, code = MESSAGE.get("do", {}).get(key, "").partition(" ")
     if word == "die":
