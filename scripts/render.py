@@ -98,7 +98,9 @@ def manifests() -> dict[str, str]:
     options = ["--namespace", NAMESPACE, "--values", str(PLAIN / "values.yaml"), "--no-hooks"]
     ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise SystemExit(f"render: {' '.join(command)} ended with {ended.returncode}:\n{ended.stderr}")
+        raise SystemExit(
+            f"render: {' '.join(command)} ended with {ended.returncode}:\n{ended.stderr}"
+        )
     objects = [_plain(each) for each in yaml.safe_load_all(ended.stdout) if each]
     files = {"namespace.yaml": _text(_namespace()), **{_file(o): _text(o) for o in objects}}
     files["kustomization.yaml"] = _text(_kustomization(sorted(files)))
