@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
+# What is there is renewed, never shrunk: a .venv made for tests stays one when the demo is run.
+if [ -f .venv/.installed-all ]; then what=all; elif [ -f .venv/.installed-demo ] && [ "$what" = local ]; then what=demo; fi
 case $what in
   local) select=(--extra local --no-dev); enough=(local demo all) ;;
   demo) select=(--extra demo --no-dev); enough=(demo all) ;;
