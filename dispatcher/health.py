@@ -23,9 +23,12 @@ Check = Callable[[], str]
 class Health:
     """Serves the two checks on a port of its own."""
 
-    def __init__(self, host: str, port: int, checks: dict[str, Check]) -> None:
+    def __init__(
+        self, host: str, port: int, checks: dict[str, Check], note: Check = lambda: ""
+    ) -> None:
+        """`note` returns what is worth knowing while all is well."""
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(checks))
+            self._server = ThreadingHTTPServer((host, port), _handler(checks, note))
         except OSError as exc:
             raise Misconfigured(
                 f"HEALTH_HOST={host} with HEALTH_PORT={port} cannot be listened on: "
@@ -58,7 +61,7 @@ def stuck(last: float, started: float) -> str:
     return "" if silent < STUCK else f"The loop has not finished a turn for {silent:.0f} s."
 
 
-def _handler(checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
+def _handler(checks: dict[str, Check], note: Check) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             check = checks.get(self.path.split("?")[0])
@@ -66,7 +69,7 @@ def _handler(checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
                 self._answer(404, "There are: " + ", ".join(sorted(checks)))
                 return
             trouble = check()
-            self._answer(503 if trouble else 200, trouble or "ok")
+            self._answer(503 if trouble else 200, trouble or f"ok {note()}".rstrip())
 
         def _answer(self, status: int, text: str) -> None:
             body = (text + "\n").encode()

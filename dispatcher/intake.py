@@ -9,6 +9,8 @@ which the deterministic names make harmless.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from zlib import crc32
@@ -20,13 +22,20 @@ from contract.log import Log
 from contract.task import Task
 from dispatcher.admission import Do, decide
 from dispatcher.board import recall, running
+from dispatcher.claims import Claims
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
-from dispatcher.record import Record, read
-from dispatcher.store import Store
+from dispatcher.record import Record, Stand, read
+from dispatcher.store import HEARTBEAT, Store
+from dispatcher.views import view
 
 BATCH = 64
 """Orders claimed at once: enough to keep every thread of the crew busy."""
+
+
+SLEPT = HEARTBEAT / 2
+"""Seconds after which what was read of the claimed list is read again: a dispatcher that was only
+paused must not carry out what others have carried out meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +51,58 @@ class Order:
 class Intake:
     """Feeds the executor from one queue. Called from one thread; submits from several."""
 
-    def __init__(self, store: Store, executor: Executor, crew: Crew, log: Log) -> None:
+    def __init__(
+        self, store: Store, executor: Executor, crew: Crew, log: Log, per_account: int = 0
+    ) -> None:
         self._store = store
         self._executor = executor
         self._crew = crew
         self._log = log
-        self.has_claimed = False
-        """Whether orders are claimed that had to be left for a later turn."""
+        self._claims = Claims(store, per_account)
+        self._choosy = per_account > 0
+        self._read_at = 0.0
+        self.may_wait = True
+        """Whether nothing is left to do but to wait for an order and take whichever comes."""
 
-    def take(self, slots: int) -> int:
+    def take(
+        self, slots: int, runs: Mapping[str, int] | None = None, *, paused: bool = False
+    ) -> int:
         """Handle claimed orders and claim new ones, at most `slots`; return how many went well.
 
         Orders in trouble rest in the claimed list and keep no other from its slot, up to a batch
-        of them: more than that, and the trouble is everybody's.
+        of them: more than that, and the trouble is everybody's. `runs`: how many each account has.
         """
-        claimed = self._store.claimed()
-        wanted = min(slots - len(self._ready(claimed)), BATCH - len(claimed))
-        if wanted > 0 and self._store.claim(wanted):
+        counts = Counter(runs or {})
+        claimed = self._claimed(counts, paused)
+        ready = self._ready(claimed)
+        wanted = 0 if paused else min(slots - len(ready), BATCH - len(claimed))
+        if wanted > 0 and self._claims.claim(wanted, counts):
             claimed = self._store.claimed()
-        ready = self._ready(claimed)[:slots]
-        handled = self._crew.each(dict.fromkeys(ready), _label, self._handle)
-        self.has_claimed = len(claimed) > handled
+            ready = self._ready(claimed)
+        handled = self._crew.each(dict.fromkeys(ready[:slots]), _label, self._handle)
+        self.may_wait = not (paused or self._claims.held_back or len(claimed) > handled)
         return handled
+
+    def _claimed(self, counts: Counter[str], paused: bool) -> list[bytes]:
+        """Return what is claimed, without what may not go now: that goes back to the queue.
+
+        What has begun already stays: the queue must not hold an order that is handed over.
+        """
+        self._read_at = time.monotonic()
+        claimed = self._store.claimed()
+        held = self._executor.holdings() if claimed and (paused or self._choosy) else {}
+        return [raw for raw in claimed if self._goes_on(raw, held, counts, paused)]
+
+    def _goes_on(
+        self, raw: bytes, held: Mapping[str, Holding], counts: Counter[str], paused: bool
+    ) -> bool:
+        holding = held.get(_name(raw)) if held else None
+        if holding is not None:  # only a run that has yet to begin needs its account's leave
+            return view(holding).stand is not Stand.START or self._claims.fits(raw, counts)
+        if self._claims.fits(raw, counts) and not paused:
+            return True
+        self._store.give_back(raw)
+        return False
 
     def _ready(self, claimed: list[bytes]) -> list[bytes]:
         return [raw for raw in claimed if not self._crew.resting(_label(raw))]
@@ -92,6 +131,8 @@ class Intake:
     def _accept(self, order: Order) -> None:
         task = order.task
         fault.point("intake:claimed")
+        if time.monotonic() - self._read_at > SLEPT:
+            raise Busy(f"Task {task.key} was claimed too long ago; others may have adopted it.")
         self._executor.ensure_volume(task)
         fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
@@ -138,6 +179,14 @@ class Intake:
         self._log.event(
             "ERROR", "A message goes to the dead list: %s %s", error.summary, error.advice
         )
+
+
+def _name(raw: bytes) -> str:
+    """Return the name of an order's objects; "" for what is no order."""
+    try:
+        return names.object_name(Task.parse(raw).key)
+    except BadMessage:
+        return ""
 
 
 def _label(raw: bytes) -> str:

@@ -26,7 +26,7 @@ from dispatcher.reaper import Reaper
 from dispatcher.settings import Limits
 from dispatcher.store import BLOCK, Store
 from dispatcher.supervisor import Supervisor
-from dispatcher.views import View, Views
+from dispatcher.views import View, Views, runs_by_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class Pulse:
 
     last: float = 0.0
     trouble: str = "The first turn is not over yet."
+    note: str = ""
+    """What is well and worth knowing: that intake is paused."""
 
     def beat(self, trouble: str = "") -> None:
         """Note that a turn has ended, and how."""
@@ -83,7 +85,7 @@ class Loop:
         self._views = Views()
         self._asks = Asks(store, executor, self._crew, log, clock)
         self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
-        self._intake = Intake(store, executor, self._crew, log)
+        self._intake = Intake(store, executor, self._crew, log, limits.max_per_account)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
         self._stop = threading.Event()
         self._due: dict[str, float] = {}
@@ -129,7 +131,9 @@ class Loop:
         if self._supervisor.start_due(views, self._slots(views)):
             views = self._look()
         slots = self._slots(views)
-        began = self._intake.take(slots) if slots else 0
+        paused = self._is_paused()
+        runs = runs_by_account(views)
+        began = self._intake.take(slots, runs, paused=paused) if slots or paused else 0
         if self._is_time("reap", self._pace.reap):
             self._reaper.reap(self._look())
         if not began:
@@ -137,10 +141,19 @@ class Loop:
 
     def _wait(self, slots: int) -> None:
         """Wait where the next thing comes from: the queue while a slot is free, else a run."""
-        if slots and not self._intake.has_claimed:
+        if slots and self._intake.may_wait:
             self._store.claim_or_wait(self._pace.block)
         else:
             self._executor.wait(self._pace.block)
+
+    def _is_paused(self) -> bool:
+        """Whether nothing may be claimed; said when it changes, and to whoever asks health."""
+        pause = self._store.paused()
+        note = f"Intake is paused. {pause['why']}".rstrip() if pause else ""
+        if note != self.pulse.note:
+            self._log.event("QUEUE", "%s", note or "Intake goes on.")
+        self.pulse.note = note
+        return bool(pause)
 
     def _keep_alive(self) -> None:
         if self._is_time("beat", self._pace.beat):

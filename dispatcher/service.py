@@ -109,7 +109,9 @@ def _health(settings: Settings, loop: Loop, executor: Executor) -> Iterator[None
         "/healthz": lambda: stuck(loop.pulse.last, started),
         "/readyz": lambda: loop.pulse.trouble or executor.trouble(),
     }
-    health = Health(settings.health_host, settings.health_port, checks)
+    health = Health(
+        settings.health_host, settings.health_port, checks, note=lambda: loop.pulse.note
+    )
     health.start()
     try:
         yield

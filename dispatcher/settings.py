@@ -39,6 +39,8 @@ class Limits:
     """Waits after a run that died without a word; then it is a poison order and stops."""
     stopped: int = 20
     """Free restarts after a run was told to stop; a cap, because something may kill it for ever."""
+    max_per_account: int = 0
+    """Runs at once of one account (the order's email); 0 is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _limits(reader: Reader) -> Limits:
         webhook=reader.schedule("WEBHOOK_SCHEDULE", usual.webhook),
         crash=reader.schedule("CRASH_SCHEDULE", usual.crash),
         stopped=reader.whole("MAX_STOPPED", usual.stopped),
+        max_per_account=reader.whole("MAX_ACTIVE_PER_ACCOUNT", usual.max_per_account),
     )
 
 

@@ -28,6 +28,12 @@ HEARTBEAT = 60
 CHUNK = 1000
 """Items read at once where a whole list is walked."""
 
+FIRST = 100
+"""Orders of a window that are read first."""
+
+WINDOW_BYTES = 1 << 20
+"""Bytes that a window takes at most, roughly: a window of the largest orders would take 64 MiB."""
+
 OVERLAP = 100
 """Items read twice between two chunks: as many may be withdrawn meanwhile, and none is missed."""
 
@@ -65,9 +71,18 @@ class Store(DeadLetters, Requests):
             return moved is not None
 
     def window(self, size: int) -> list[bytes]:
-        """Return the `size` oldest orders of the queue, oldest first: the cost is theirs alone."""
+        """Return the oldest orders of the queue, oldest first: `size` of them, or `WINDOW_BYTES`.
+
+        The first few tell how large orders are here, and so how many more are read.
+        """
         with translated():
-            return list(reversed(self._redis.lrange(self._queue, -size, -1)))
+            found: list[bytes] = self._redis.lrange(self._queue, -FIRST, -1)
+            if len(found) == FIRST:
+                mean = sum(map(len, found)) / FIRST + 1
+                last = min(size, int(WINDOW_BYTES / mean))
+                if last > FIRST:
+                    found = self._redis.lrange(self._queue, -last, -FIRST - 1) + found
+        return found[::-1]
 
     def claim_these(self, chosen: Sequence[bytes]) -> int:
         """Move chosen orders to the claimed list, each in one step; return how many were there."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from contract import fault, names
 from contract.handoff import Assignment
@@ -19,11 +20,12 @@ from contract.task import Task
 from dispatcher.board import recall
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor, Refused, Run
+from dispatcher.fairness import account_of, may_run
 from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
 from dispatcher.settings import Limits
 from dispatcher.store import Store
 from dispatcher.verdict import Verdict, judge, judge_report
-from dispatcher.views import View
+from dispatcher.views import View, runs_by_account
 
 REFUSED = "refused"
 
@@ -129,12 +131,25 @@ class Supervisor:
             recall(self._store, record.task, run)
 
     # --- runs that are due ------------------------------------------------------------------------
-    def start_due(self, views: Iterable[View], slots: int) -> int:
+    def start_due(self, views: Sequence[View], slots: int) -> int:
         """Start runs that are due, oldest volume first, at most `slots`; return how many."""
         now = self._clock()
         due = [v for v in views if _is_due(v, now) and not self._crew.resting(v.name)]
         due.sort(key=lambda view: view.holding.volume.created if view.holding.volume else 0.0)
+        due = self._allowed(due, runs_by_account(views))
         return self._crew.each(due[: max(0, slots)], lambda view: view.name, self._start)
+
+    def _allowed(self, due: Iterable[View], runs: Counter[str]) -> list[View]:
+        """Return what the limit of each account allows; a closing run is free."""
+        allowed = []
+        for view in due:
+            task = view.record.task if view.record else None
+            account = account_of(task) if task and view.stand is not Stand.REPORT else None
+            if may_run(account, runs, self._limits.max_per_account):
+                allowed.append(view)
+                if account is not None:
+                    runs[account] += 1
+        return allowed
 
     def _start(self, view: View) -> None:
         record = view.record

@@ -6,10 +6,12 @@ thousands of tasks costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dispatcher.executors import Holding
+from dispatcher.fairness import account_of
 from dispatcher.record import Record, Stand, read, stand
 
 
@@ -31,6 +33,16 @@ def view(holding: Holding) -> View:
     """Read one holding."""
     record = read(holding.volume) if holding.volume else None
     return View(holding, record, stand(holding, record))
+
+
+def runs_by_account(views: Iterable[View]) -> Counter[str]:
+    """Return how many runs each account has. Closing runs do not count: they fetch nothing."""
+    runs: Counter[str] = Counter()
+    for one in views:
+        run, task = one.holding.run, one.record.task if one.record else None
+        if one.stand is Stand.ACTIVE and task is not None and run is not None and not run.closing:
+            runs[account_of(task)] += 1
+    return runs
 
 
 class Views:
