@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from contract.webhook import signing_key
 SHORT_SCHEDULE = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds before each try of the webhook within one run: about 4 minutes, what a deployment of
 the receiver takes. Longer outages are the dispatcher's delayed retries."""
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""A header's name (RFC 9110, token)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,24 +196,39 @@ def _webhook(reader: Reader) -> WebhookSettings:
     url = reader.url("WEBHOOK_URL", ("https", "http"))
     body = reader.secret("API_SECRET_KEY")
     own = reader.secret("WEBHOOK_SIGNING_KEY")
-    if url and body is None and own is None:
-        reader.faults.append("API_SECRET_KEY is not set; the webhook could not be signed.")
-    key_text = (own or body or Secret("")).reveal()
-    try:
-        key = signing_key(key_text)
-    except ValueError:
-        reader.fault("WEBHOOK_SIGNING_KEY", "base64 after whsec_, or a plain text")
-        key = b""
+    in_body = reader.flag("WEBHOOK_BODY_SECRET", True)
+    if url and body is None and (own is None or in_body):
+        reader.faults.append(
+            "API_SECRET_KEY is not set; the webhook sends it as secret_key, and signs with it "
+            "unless WEBHOOK_SIGNING_KEY is set (WEBHOOK_BODY_SECRET=false leaves secret_key out)."
+        )
     return WebhookSettings(
         url=url,
-        body_secret=body if reader.flag("WEBHOOK_BODY_SECRET", True) else None,
-        key=key,
-        key_is_body_secret=own is None or (body is not None and own == body),
-        header=reader.text("WEBHOOK_SIGNATURE_HEADER", "X-Signature"),
+        body_secret=body if in_body else None,
+        key=_key(reader, own, body),
+        key_is_body_secret=in_body and body is not None and own in (None, body),
+        header=_header(reader),
         failure_events=reader.flag("WEBHOOK_FAILURE_EVENTS"),
         timeout=reader.seconds("WEBHOOK_TIMEOUT", 20),
         schedule=reader.schedule("WEBHOOK_TRIES", SHORT_SCHEDULE),
     )
+
+
+def _key(reader: Reader, own: Secret | None, body: Secret | None) -> bytes:
+    """Return the signing key; without one of its own it is API_SECRET_KEY as it stands."""
+    try:
+        return signing_key(own.reveal()) if own else body.reveal().encode() if body else b""
+    except ValueError:
+        name = "WEBHOOK_SIGNING_KEY" if own else "API_SECRET_KEY"
+        reader.fault(name, "base64 after whsec_, or a plain text in UTF-8")
+        return b""
+
+
+def _header(reader: Reader) -> str:
+    value = reader.text("WEBHOOK_SIGNATURE_HEADER", "X-Signature")
+    if not _HEADER.fullmatch(value):
+        reader.fault("WEBHOOK_SIGNATURE_HEADER", "the name of a header, such as X-Signature")
+    return value
 
 
 def _path(text: str) -> Path | None:
