@@ -21,6 +21,7 @@ Foreign errors are translated into these at the one door of their library, `from
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from contract.outcome import CATEGORIES, ExitCode, Outcome
@@ -37,15 +38,17 @@ class CourseRunnerError(Exception):
         self.advice = advice
         self.told = False
         """Whether the row and the webhook already know; set by whoever told them."""
+        self.step = ""
+        """The step that failed; set by whoever ran it."""
 
-    def outcome(self, step: str = "") -> Outcome:
-        """Return the last words of a run that ends with this error in `step`."""
+    def outcome(self) -> Outcome:
+        """Return the last words of a run that ends with this error."""
         return Outcome(
             category=CATEGORIES[self.code],
             summary=self.summary,
             advice=self.advice,
             exit=int(self.code),
-            step=step,
+            step=self.step,
             told=self.told,
         )
 
@@ -109,16 +112,9 @@ class Retryable(CourseRunnerError):
         super().__init__(summary, advice=advice)
         self.retry_after = retry_after
 
-    def outcome(self, step: str = "") -> Outcome:
+    def outcome(self) -> Outcome:
         """Return the last words, with the wait that was asked for."""
-        return Outcome(
-            category=CATEGORIES[self.code],
-            summary=self.summary,
-            advice=self.advice,
-            exit=int(self.code),
-            step=step,
-            retry_after=self.retry_after,
-        )
+        return replace(super().outcome(), retry_after=self.retry_after)
 
 
 class Temporary(Retryable):

@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 from contract import env, handoff, names
-from contract.errors import BadMessage, BadSettings, CourseRunnerError, Permanent
+from contract.errors import BadMessage, BadSettings, CourseRunnerError, Misconfigured, Permanent
 from contract.log import Log, Redactor, set_up
 from contract.outcome import CATEGORIES, ExitCode, Outcome
 from contract.task import Task
@@ -72,16 +72,23 @@ def _run(values: Mapping[str, str], redact: Redactor, closing: bool) -> None:
         sinks = (memory, *_sinks(settings, task, log))
         progress = Progress(sinks, attempt=settings.attempt, percent=memory.percent())
         context = Context(task, sandbox, settings, log, progress, stop, redact)
-        marks = checkpoint.load(sandbox, task, log)
-        if closing:
-            report.run(context, marks)
-            return
-        _work(context, marks)
+        (_report if closing else _work)(context)
 
 
-def _work(context: Context, marks: checkpoint.Checkpoint) -> None:
-    """Do the task; a failure for good is recorded and announced by this very run."""
+def _report(context: Context) -> None:
+    """Pass a failure on, also from a volume that turned out to be another order's."""
     try:
+        marks = checkpoint.load(context.sandbox, context.task, context.log)
+    except Misconfigured:
+        marks = checkpoint.apart(context.task)
+    report.run(context, marks)
+
+
+def _work(context: Context) -> None:
+    """Do the task; a failure for good is recorded and announced by this very run."""
+    marks = checkpoint.apart(context.task)
+    try:
+        marks = checkpoint.load(context.sandbox, context.task, context.log)
         pipeline.run(context, marks)
     except Permanent as exc:
         try:

@@ -28,14 +28,19 @@ STEPS = ("fetch", "upload", "verify", "record", "announce", "release")
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The marks. `finished_at` is the time of the event that the webhook announces."""
+    """The marks. `path` None: nothing is ever written.
 
-    path: Path
+    `finished_at` and `failed_at` are the times of the events that the webhook announces, in Unix
+    seconds, 0 while there is none. A failure belongs to a run: the next run begins without it.
+    """
+
+    path: Path | None
     task_key: str
     fingerprint: str
     runs: int = 0
     folder: str = ""
     finished_at: int = 0
+    failed_at: int = 0
     done: dict[str, float] = field(default_factory=dict)
 
     def has(self, step: str) -> bool:
@@ -62,9 +67,11 @@ class Checkpoint:
             "runs": self.runs,
             "folder": self.folder,
             "finished_at": self.finished_at,
+            "failed_at": self.failed_at,
             "done": self.done,
         }
-        write_durably(self.path, json.dumps(data, indent=1).encode())
+        if self.path is not None:
+            write_durably(self.path, json.dumps(data, indent=1).encode())
 
 
 def load(sandbox: Sandbox, task: Task, log: Log) -> Checkpoint:
@@ -83,8 +90,14 @@ def load(sandbox: Sandbox, task: Task, log: Log) -> Checkpoint:
     fresh.runs = data["runs"]
     fresh.folder = data["folder"]
     fresh.finished_at = data["finished_at"]
+    fresh.failed_at = data["failed_at"]
     fresh.done = {step: at for step, at in data["done"].items() if step in STEPS}
     return fresh
+
+
+def apart(task: Task) -> Checkpoint:
+    """Return empty marks that are written nowhere: for a volume that holds another order's."""
+    return Checkpoint(None, task.key, fingerprint(task))
 
 
 def fingerprint(task: Task) -> str:
@@ -99,6 +112,7 @@ _SHAPE: dict[str, type | tuple[type, ...]] = {
     "runs": int,
     "folder": str,
     "finished_at": int,
+    "failed_at": int,
     "done": dict,
 }
 
@@ -110,9 +124,10 @@ def _read(path: Path, log: Log) -> dict[str, Any] | None:
         raw = path.read_bytes()
     try:
         data = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
-    if isinstance(data, dict) and all(isinstance(data.get(k), t) for k, t in _SHAPE.items()):
+    data = {"failed_at": 0, **data} if isinstance(data, dict) else None  # it is newer than others
+    if data is not None and all(isinstance(data.get(k), t) for k, t in _SHAPE.items()):
         return data
     with refusals(path):
         path.replace(path.with_name(path.name + ".bad"))

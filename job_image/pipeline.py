@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from contract import fault
-from contract.errors import Retryable, Temporary
+from contract.errors import CourseRunnerError, Retryable, Temporary
 from contract.webhook import Event
 from job_image.checkpoint import STEPS, Checkpoint
 from job_image.context import Context
@@ -44,12 +44,13 @@ _TAG = {
 def run(context: Context, checkpoint: Checkpoint) -> None:
     """Do what is left of the order; raise the error that ends the run."""
     checkpoint.runs += 1
+    checkpoint.failed_at = 0
     checkpoint.save()
     _tell_what_is_done(context, checkpoint)
     _begin(context, checkpoint)
     for step in _wanted(context):
         if not checkpoint.has(step):
-            _with_retries(context, checkpoint, step)
+            _do(context, checkpoint, step)
             fault.point(f"{step}:done")
             checkpoint.mark(step)
             fault.point(f"{step}:marked")
@@ -62,6 +63,15 @@ def _wanted(context: Context) -> list[str]:
     left_out = {"record"} if settings.database.url is None else set()
     left_out |= set() if settings.webhook.url else {"announce"}
     return [step for step in STEPS if step not in left_out]
+
+
+def _do(context: Context, checkpoint: Checkpoint, step: str) -> None:
+    """Run one step; an error that ends the run knows which step it was."""
+    try:
+        _with_retries(context, checkpoint, step)
+    except CourseRunnerError as exc:
+        exc.step = step
+        raise
 
 
 def _with_retries(context: Context, checkpoint: Checkpoint, step: str) -> None:

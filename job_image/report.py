@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from importlib import import_module
 
-from contract.errors import BadSettings
+from contract.errors import BadSettings, Temporary, VolumeFull
 from contract.outcome import Outcome
 from contract.webhook import Event
 from job_image.checkpoint import Checkpoint
@@ -40,8 +40,22 @@ def tell(context: Context, checkpoint: Checkpoint, outcome: Outcome) -> None:
         event = Event(
             context.task.task_id,
             checkpoint.folder,
-            int(time.time()),
+            _moment(context, checkpoint),
             status=state,
             error=outcome.summary[:500],
         )
         import_module("job_image.webhook").deliver(context, event)
+
+
+def _moment(context: Context, checkpoint: Checkpoint) -> int:
+    """Return the time of the failure: noted once, so that it is the same in every try.
+
+    A volume that is full, say, cannot note it; that must not keep the failure from being told.
+    """
+    if not checkpoint.failed_at:
+        checkpoint.failed_at = int(time.time())
+        try:
+            checkpoint.save()
+        except (Temporary, VolumeFull) as exc:
+            context.log.event("CHECK", "The time of the failure is not noted: %s", exc.summary)
+    return checkpoint.failed_at

@@ -10,8 +10,9 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from contract import names
@@ -84,8 +85,17 @@ def locked(sandbox: Sandbox, owner: str) -> Iterator[None]:
     """
     path = sandbox.state_file(names.LOCK_FILE)
     with refusals(path):
-        file = path.open("a+")
+        file = path.open("ab", buffering=0)
     with file:
+        _take(file, path)
+        with suppress(OSError):  # only a note: on a full volume a run must still be able to end
+            file.truncate(0)
+            file.write(f"{owner}\n".encode())
+        yield
+
+
+def _take(file: FileIO, path: Path) -> None:
+    with refusals(path):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
@@ -93,8 +103,3 @@ def locked(sandbox: Sandbox, owner: str) -> Iterator[None]:
                 "Another process is working on this volume; this one leaves it alone.",
                 advice="Nothing to do: the other one finishes the task.",
             ) from exc
-        with refusals(path):
-            file.truncate(0)
-            file.write(owner + "\n")
-            file.flush()
-        yield

@@ -140,7 +140,8 @@ def every_error() -> list[CourseRunnerError]:
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
 def test_an_error_says_in_its_outcome_what_it_is_and_where(error: CourseRunnerError) -> None:
-    outcome = error.outcome("upload")
+    error.step = "upload"
+    outcome = error.outcome()
     assert outcome.exit == error.code != ExitCode.BUG
     assert outcome.category == CATEGORIES[error.code]
     assert (outcome.summary, outcome.advice) == (str(error), error.advice)
