@@ -83,7 +83,7 @@ class Loop:
         self._pace = pace
         self._crew = Crew(log, clock)
         self._views = Views()
-        self._asks = Asks(store, executor, self._crew, log, clock)
+        self._asks = Asks(store, executor, limits, self._crew, log, clock)
         self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
         self._intake = Intake(store, executor, self._crew, log, limits.max_per_account)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
