@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.job_image.deliver.bases import (  # noqa: F401 - fixtures
+    base,
+    locking_base,
+    mariadb_base,
+    postgres_base,
+)
 from tests.job_image.deliver.run import TOKEN, Run, Runs
 from tests.job_image.deliver.scripted_webdav import Script, scripted
 from tests.services import free_port, listens, server

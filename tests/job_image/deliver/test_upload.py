@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -251,22 +253,30 @@ def test_a_stop_ends_the_upload_within_seconds(runs: Runs, tmp_path: Path) -> No
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
-def test_sigterm_ends_the_program_and_its_rclone_and_the_next_run_completes(
-    runs: Runs, tmp_path: Path
-) -> None:
-    run = runs(RCLONE_REMOTE=str(tmp_path / "out"))
-    files = course(run, 4_000_000)
+@contextmanager
+def uploading(run: Run, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """The upload as a program of its own, once its first file is on its way."""
     command = [sys.executable, "-m", "tests.job_image.deliver.upload_step", "test-course"]
     environment = {
         **os.environ,
         "TASK": '{"taskId":999,"courseUrl":"https://x.example/course/test-course"}',
         "SANDBOX": str(run.root),
         "PLATFORM_TOKEN": "unused",
-        "RCLONE_REMOTE": str(tmp_path / "out"),
+        "RCLONE_REMOTE": str(place / "out"),
         "RCLONE_FLAGS": SLOW,
+        "TMPDIR": str(place),
     }
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        until(lambda: list((tmp_path / "out").rglob("*.partial")), "a file is on its way")
+        until(lambda: list((place / "out").rglob("*.partial")), "a file is on its way")
+        yield process
+
+
+def test_sigterm_ends_the_program_and_its_rclone_and_the_next_run_completes(
+    runs: Runs, tmp_path: Path
+) -> None:
+    run = runs(RCLONE_REMOTE=str(tmp_path / "out"))
+    files = course(run, 4_000_000)
+    with uploading(run, tmp_path) as process:
         child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 143
@@ -279,17 +289,7 @@ def test_sigterm_ends_the_program_and_its_rclone_and_the_next_run_completes(
 def test_rclone_does_not_outlive_a_killed_program(runs: Runs, tmp_path: Path) -> None:
     run = runs()
     course(run, 4_000_000)
-    command = [sys.executable, "-m", "tests.job_image.deliver.upload_step", "test-course"]
-    environment = {
-        **os.environ,
-        "TASK": '{"taskId":999,"courseUrl":"https://x.example/course/test-course"}',
-        "SANDBOX": str(run.root),
-        "PLATFORM_TOKEN": "unused",
-        "RCLONE_REMOTE": str(tmp_path / "out"),
-        "RCLONE_FLAGS": SLOW,
-    }
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        until(lambda: list((tmp_path / "out").rglob("*.partial")), "a file is on its way")
+    with uploading(run, tmp_path) as process:
         child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
         process.kill()
     until(lambda: not Path(f"/proc/{child}").exists(), "the kernel ends rclone")
