@@ -7,10 +7,14 @@ about a run hangs on it. It is written after the run exists, so a crash in betwe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contract.errors import Retryable
 from contract.task import Task
 from dispatcher.executors import Run
 from dispatcher.record import CANCELLED, Stand
-from dispatcher.store import Store
+from dispatcher.store import Store, StoreUnavailable
 
 
 def running(task: Task, attempt: int, *, closing: bool = False) -> dict[str, str]:
@@ -19,9 +23,25 @@ def running(task: Task, attempt: int, *, closing: bool = False) -> dict[str, str
         "status": (Stand.REPORT if closing else Stand.ACTIVE).value,
         "attempt": str(attempt),
         "message": "",
+        "obstacle": "",
         "email": task.email or "",
         "course": task.course_url,
     }
+
+
+@contextmanager
+def told(store: Store, task: Task) -> Iterator[None]:
+    """Tell the board what keeps a task waiting, when that comes up inside; it goes on being raised.
+
+    Trouble with Redis itself cannot be told there.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except Retryable as exc:
+        store.set_obstacle(task.key, exc.summary)
+        raise
 
 
 def recall(store: Store, task: Task, run: Run) -> None:

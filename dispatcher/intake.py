@@ -21,7 +21,7 @@ from contract.handoff import Assignment
 from contract.log import Log
 from contract.task import Task
 from dispatcher.admission import Do, decide
-from dispatcher.board import recall, running
+from dispatcher.board import recall, running, told
 from dispatcher.claims import Claims
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
@@ -110,7 +110,9 @@ class Intake:
     def _handle(self, raw: bytes) -> None:
         """Handle one claimed message. It stays claimed on any error but the final ones."""
         try:
-            self._admit(Task.parse(raw), raw)
+            task = Task.parse(raw)
+            with told(self._store, task):
+                self._admit(task, raw)
         except BadMessage as exc:
             self._bury(exc)
         except Refused as exc:

@@ -7,6 +7,7 @@ every turn. The client is made in `connection`; dead letters and requests have m
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -36,6 +37,10 @@ WINDOW_BYTES = 1 << 20
 
 OVERLAP = 100
 """Items read twice between two chunks: as many may be withdrawn meanwhile, and none is missed."""
+
+
+_GLOB = re.compile(r"([*?\[\]\\])")
+"""What Redis takes for a pattern in a key's name."""
 
 
 class Store(DeadLetters, Requests):
@@ -128,6 +133,19 @@ class Store(DeadLetters, Requests):
             yield from self._items(self._queue)
             yield from self._all_claimed()
 
+    def queued(self) -> Iterator[bytes]:
+        """Yield every message in the queue, newest first; some twice if it changes meanwhile."""
+        with translated():
+            yield from self._items(self._queue)
+
+    def claims(self) -> dict[str, list[bytes]]:
+        """Return what each dispatcher has claimed, also one that is in no list of dispatchers."""
+        prefix = names.claimed_list(self._queue, "")
+        pattern = _GLOB.sub(r"\\\1", prefix) + "*"
+        with translated():
+            keys = list(self._redis.scan_iter(match=pattern, count=CHUNK))
+            return {_text(key).removeprefix(prefix): list(self._items(key)) for key in keys}
+
     def walk_own(self) -> Iterator[bytes]:
         """Yield every message in the queue and in this dispatcher's own claimed list."""
         with translated():
@@ -172,6 +190,18 @@ class Store(DeadLetters, Requests):
                 px=int(self._heartbeat * 1000),
             )
             pipe.execute()
+
+    def alive(self) -> set[str]:
+        """Return the dispatchers whose heart beats."""
+        with translated():
+            known = {_text(m) for m in self._redis.smembers(names.dispatchers_set(self._queue))}
+            beats = {one: names.heartbeat_key(self._queue, one) for one in known}
+            return {one for one, key in beats.items() if self._redis.exists(key)}
+
+    def register(self, dispatcher: str) -> None:
+        """Make known a dispatcher that Redis forgot, so that its claimed list is looked after."""
+        with translated():
+            self._redis.sadd(names.dispatchers_set(self._queue), dispatcher)
 
     def leave(self) -> None:
         """Say that this dispatcher stops; others may adopt at once what it has claimed."""
@@ -223,6 +253,15 @@ class Store(DeadLetters, Requests):
             event = {"task": task_key, **data}
             pipe.xadd(names.EVENTS_KEY, event, maxlen=names.EVENTS_LIMIT, approximate=True)
             pipe.execute()
+
+    def set_obstacle(self, task_key: str, text: str) -> None:
+        """Say what holds a task up. A hash that this makes is forgotten after a day."""
+        key = names.task_hash(task_key)
+        with translated():
+            known = self._redis.exists(key)
+            self._redis.hset(key, "obstacle", text.encode("utf-8", "replace"))
+            if not known:
+                self._redis.expire(key, 86400)
 
     def tasks(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield every known task's id and hash, in no order. One that changes may come twice."""
