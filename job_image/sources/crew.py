@@ -1,7 +1,8 @@
 """A few threads that work off a list, go on past what fails, and end within seconds when told to.
 
-Goes in: jobs, and the work to do on one. Comes out: the jobs that failed for a passing reason, with
-it. Anything else that goes wrong ends the whole at once. The threads are daemons on purpose: one
+Goes in: jobs, and the work to do on one, which may give further jobs (a film its pieces): they are
+done before the rest. Comes out: the jobs that failed for a passing reason, with it. Anything else
+that goes wrong ends the whole at once. The threads are daemons on purpose: one
 that waits for a silent server must not hold the program back after SIGTERM.
 """
 
@@ -12,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from contract.errors import Temporary
 from job_image.sources.pace import RateLimited
@@ -24,6 +25,8 @@ TICK = 0.2
 GRACE = 3.0
 """Seconds that threads have to put away their work once told to stop."""
 
+_NONE = object()
+
 J = TypeVar("J", bound=Hashable)
 T = TypeVar("T")
 
@@ -31,11 +34,13 @@ T = TypeVar("T")
 class Crew(Generic[J]):
     """The threads. `work(job, stop)` must look at `stop`, which is the crew's own."""
 
-    def __init__(self, size: int, work: Callable[[J, Stop], None]) -> None:
+    def __init__(self, size: int, work: Callable[[J, Stop], Iterable[J] | None]) -> None:
         self._size = size
         self._work = work
         self._brake = Stop()
         self._jobs: deque[J] = deque()
+        self._busy = 0
+        self._news = threading.Condition()
         self._results: queue.SimpleQueue[tuple[J, BaseException | None] | None] = (
             queue.SimpleQueue()
         )
@@ -52,7 +57,7 @@ class Crew(Generic[J]):
         `tick` is called several times a second; `abort` when waiting threads are to be freed.
         """
         self._jobs.extend(jobs)
-        threads = [self._start(number) for number in range(min(self._size, len(self._jobs)))]
+        threads = [self._start(number) for number in range(self._size if self._jobs else 0)]
         try:
             return self._collect(len(threads), stop, tick)
         except BaseException:
@@ -97,20 +102,32 @@ class Crew(Generic[J]):
 
     def _loop(self, number: int) -> None:
         try:
-            while number < self._size and not self._brake.requested:
-                try:
-                    job = self._jobs.popleft()
-                except IndexError:
-                    return
+            while number < self._size and (job := self._take()) is not _NONE:
                 self._results.put((job, self._outcome(job)))
         finally:
             self._results.put(None)
 
+    def _take(self) -> J | Any:
+        """Return the next job, waiting while one may yet come; `_NONE` when none will."""
+        with self._news:
+            while not self._jobs and self._busy and not self._brake.requested:
+                self._news.wait(TICK)
+            if not self._jobs or self._brake.requested:
+                return _NONE
+            self._busy += 1
+            return self._jobs.popleft()
+
     def _outcome(self, job: J) -> BaseException | None:
+        more: Iterable[J] | None = None
         try:
-            self._work(job, self._brake)
+            more = self._work(job, self._brake)
         except BaseException as exc:  # noqa: BLE001 - a thread's edge: handed to the main thread
             return exc
+        finally:
+            with self._news:
+                self._busy -= 1
+                self._jobs.extendleft(reversed(list(more or ())))
+                self._news.notify_all()
         return None
 
     def _dismiss(self, threads: list[threading.Thread]) -> None:
