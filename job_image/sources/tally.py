@@ -30,6 +30,8 @@ class Tally:
         self._log = log
         self._lock = threading.Lock()
         self._sizes: dict[str, int | None] = {}
+        self._sum = 0
+        self._unknown = 0
         self.files = 0
         self.files_done = 0
         self.received = 0
@@ -45,17 +47,21 @@ class Tally:
         """Begin with the sizes that the platform gave."""
         self.files = len(files)
         self._sizes = {file.key: file.size for file in files if file.kind in _BIG}
+        self._sum = sum(one or 0 for one in self._sizes.values())
+        self._unknown = sum(one is None for one in self._sizes.values())
         self._progress.begin("fetch", total_bytes=self.total(), total_items=self.files)
 
     def total(self) -> int | None:
         """Return the bytes of the whole course; None while a size is unknown."""
-        sizes = self._sizes.values()
-        return None if None in sizes else sum(one or 0 for one in sizes)
+        return None if self._unknown else self._sum
 
     def learn(self, key: str, total: int | None) -> None:
         """Note the true size of a file."""
         with self._lock:
             if key in self._sizes and total is not None and self._sizes[key] != total:
+                before = self._sizes[key]
+                self._unknown -= before is None
+                self._sum += total - (before or 0)
                 self._sizes[key] = total
                 self._progress.expect(total_bytes=self.total())
 
@@ -72,7 +78,8 @@ class Tally:
         with self._lock:
             self.received += count
             self._there += kept
-        self._progress.advance(bytes_=kept)
+        if kept:
+            self._progress.advance(bytes_=kept)
 
     def finished(self) -> None:
         """Count a finished file."""
@@ -83,10 +90,12 @@ class Tally:
     def speak(self) -> None:
         """Write a log line if it is time for one (called by one thread, often)."""
         now = time.monotonic()
+        passed = now - self._line_at
+        if passed < _LEAST_SECONDS:
+            return
         total = self.total() or 0
         share = (self._there - self._line_there) / total if total else 0.0
-        passed = now - self._line_at
-        if passed >= LINE_SECONDS or (passed >= _LEAST_SECONDS and share >= LINE_SHARE):
+        if passed >= LINE_SECONDS or share >= LINE_SHARE:
             self._line(now, total)
 
     def _line(self, now: float, total: int) -> None:
