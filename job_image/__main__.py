@@ -12,6 +12,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +21,14 @@ from importlib import import_module
 from pathlib import Path
 
 from contract import env, handoff, names
-from contract.errors import BadMessage, BadSettings, CourseRunnerError, Misconfigured, Permanent
+from contract.errors import (
+    BadMessage,
+    BadSettings,
+    CourseRunnerError,
+    Misconfigured,
+    Permanent,
+    Stopped,
+)
 from contract.log import Log, Redactor, set_up
 from contract.outcome import CATEGORIES, ExitCode, Outcome
 from contract.task import Task
@@ -29,6 +38,9 @@ from job_image.progress import Memory, Progress, Sink
 from job_image.sandbox import Sandbox, locked, refusals
 from job_image.settings import JobSettings, read
 from job_image.stop import Stop
+
+PATIENCE = 8.0
+"""Seconds that a step may take to stop; below the 10 that are promised."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(values: Mapping[str, str], redact: Redactor, closing: bool) -> None:
     settings = read(values)
-    stop = _stop_on_signals()
+    stop = _stop_on_signals(values, redact)
     task = Task.parse(settings.message.encode("utf-8", "surrogateescape"))
     log = Log.for_task(task.task_id).bind(attempt=settings.attempt)
     sandbox = Sandbox(settings.sandbox)
@@ -113,11 +125,25 @@ def _sinks(settings: JobSettings, task: Task, log: Log) -> tuple[Sink, ...]:
     return (module.RedisSink(settings.progress_url, names.task_hash(task.key), log),)
 
 
-def _stop_on_signals() -> Stop:
+def _stop_on_signals(values: Mapping[str, str], redact: Redactor) -> Stop:
+    """Return the flag that SIGTERM sets; whatever has not stopped in time is left where it is."""
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.request())
+    threading.Thread(target=_last_resort, args=(stop, values, redact), daemon=True).start()
     return stop
+
+
+def _last_resort(stop: Stop, values: Mapping[str, str], redact: Redactor) -> None:
+    """End the program when a step cannot be stopped, such as a request that hangs.
+
+    Every mark is written durably after its effect, so leaving in the middle costs no more than a
+    kill would: the step is done again.
+    """
+    stop.wait_for_request()
+    time.sleep(PATIENCE)
+    error = Stopped("Told to stop; what was under way did not end in time and is done again.")
+    os._exit(_end(values, redact, error.outcome(), error))
 
 
 def _secrets(values: Mapping[str, str]) -> list[str]:

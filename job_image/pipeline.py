@@ -22,6 +22,7 @@ from contract.errors import CourseRunnerError, Retryable, Temporary
 from contract.webhook import Event
 from job_image.checkpoint import STEPS, Checkpoint
 from job_image.context import Context
+from job_image.rclone_failure import shown
 from job_image.sources import Fetched
 
 _SAY = {
@@ -106,7 +107,7 @@ def _announce_step(context: Context, checkpoint: Checkpoint, step: str, attempt:
     tag = _TAG.get(step)
     if tag is None or attempt > 1:
         tag = f"ATTEMPT {attempt}/{context.settings.max_retries}"
-    values = {"remote": context.settings.upload.remote, "folder": checkpoint.folder}
+    values = {"remote": shown(context.settings.upload.remote), "folder": checkpoint.folder}
     log.event(tag, _SAY[step], values)
 
 

@@ -31,6 +31,10 @@ class Stop:
         if self._event.is_set():
             raise Stopped("Told to stop; the work done so far is kept.")
 
+    def wait_for_request(self) -> None:
+        """Wait until somebody asks, for as long as it takes."""
+        self._event.wait()
+
     def wait(self, seconds: float) -> None:
         """Wait; raise `Stopped` as soon as somebody asks."""
         if self._event.wait(seconds):
