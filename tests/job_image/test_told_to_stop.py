@@ -11,7 +11,6 @@ from pathlib import Path
 
 from contract.outcome import Outcome
 from playground.receiver import Answer, Receiver
-from tests.services import until
 
 DOWNLOADER = (
     "import pathlib, sys; folder = pathlib.Path(sys.argv[2]); "
@@ -37,7 +36,7 @@ def test_a_hanging_webhook_ends_within_ten_seconds_of_sigterm(tmp_path: Path, rc
         log = tmp_path / "log"
         with log.open("wb") as out:
             run = subprocess.Popen([sys.executable, "-m", "job_image"], env=environment, stdout=out)
-        until(lambda: "[WEBHOOK] Announcing" in log.read_text(), "the webhook is under way", 60)
+        receiver.wait(1, timeout=60)
         asked = time.monotonic()
         run.send_signal(signal.SIGTERM)
         code = run.wait(30)
