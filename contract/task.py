@@ -233,6 +233,17 @@ def is_quantity(text: str) -> bool:
     return _QUANTITY.fullmatch(text) is not None
 
 
+def quantity_bytes(text: str) -> int:
+    """Return a storage size in bytes; 0 for what is none."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        return 0
+    unit = match[2] or ""
+    power = " kMGTP".upper().index(unit[0].upper()) if unit else 0
+    number = text.removesuffix(unit)
+    return int(float(number) * (1024 if unit.endswith("i") else 1000) ** power)
+
+
 def _plain(text: str) -> bool:
     """Printable and encodable: no control characters, no lone surrogates."""
     return text.isprintable()

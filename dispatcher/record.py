@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from contract import names
 from contract.errors import BadMessage
-from contract.task import Task
+from contract.task import Task, quantity_bytes
 from dispatcher.executors import Holding, Phase, Volume
 
 DONE = "done"
@@ -75,6 +75,8 @@ class Record:
     released: bool = False
     pinned: bool = False
     failures: Mapping[str, int] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of the volume, 0 when nothing tells."""
 
 
 def read(volume: Volume) -> Record:
@@ -89,6 +91,7 @@ def read(volume: Volume) -> Record:
         released=_is_set(marks.get(names.RELEASED)),
         pinned=_is_set(marks.get(names.PINNED)),
         failures=_failures(marks.get(names.FAILURES)),
+        size=quantity_bytes(volume.size),
     )
 
 

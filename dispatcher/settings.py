@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contract.env import Reader, Secret
 from contract.names import DEFAULT_QUEUE, STAGING_DIR
+from contract.task import quantity_bytes
 from dispatcher.redis_address import BadAddress, parse
 
 KUBERNETES = "kubernetes"
@@ -39,6 +40,10 @@ class Limits:
     """Waits after a run that died without a word; then it is a poison order and stops."""
     stopped: int = 20
     """Free restarts after a run was told to stop; a cap, because something may kill it for ever."""
+    pending: float = 900
+    """A run that something final-looking keeps from beginning is ended after this long (15 min)."""
+    volume_limit: int = 100 * 2**30
+    """Bytes that a full volume is never grown beyond (100Gi)."""
     max_per_account: int = 0
     """Runs at once of one account (the order's email); 0 is no limit."""
 
@@ -103,6 +108,8 @@ def _limits(reader: Reader) -> Limits:
         webhook=reader.schedule("WEBHOOK_SCHEDULE", usual.webhook),
         crash=reader.schedule("CRASH_SCHEDULE", usual.crash),
         stopped=reader.whole("MAX_STOPPED", usual.stopped),
+        pending=reader.seconds("PENDING_DEADLINE", usual.pending),
+        volume_limit=quantity_bytes(reader.quantity("VOLUME_SIZE_LIMIT", "100Gi")),
         max_per_account=reader.whole("MAX_ACTIVE_PER_ACCOUNT", usual.max_per_account),
     )
 

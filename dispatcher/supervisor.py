@@ -11,23 +11,27 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from contract import fault, names
 from contract.handoff import Assignment
 from contract.log import Log
 from contract.outcome import Outcome
 from contract.task import Task
-from dispatcher.board import recall
+from dispatcher.board import recall, told
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor, Refused, Run
 from dispatcher.fairness import account_of, may_run
 from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
 from dispatcher.settings import Limits
 from dispatcher.store import Store
-from dispatcher.verdict import Verdict, judge, judge_report
+from dispatcher.verdict import Verdict, is_late, judge, judge_obstacle, judge_report
 from dispatcher.views import View, runs_by_account
 
 REFUSED = "refused"
+
+LOOK = 5.0
+"""Seconds between two looks at what keeps a run from beginning."""
 
 
 class Supervisor:
@@ -48,6 +52,7 @@ class Supervisor:
         self._crew = crew
         self._log = log
         self._clock = clock
+        self._looked: dict[str, float] = {}
 
     # --- verdicts ---------------------------------------------------------------------------------
     def give_verdicts(self, views: Iterable[View]) -> int:
@@ -62,14 +67,50 @@ class Supervisor:
         ending = self._executor.ending(view.name, run)
         decide = judge_report if run.closing else judge
         verdict = decide(run, ending, record, self._limits, self._clock())
+        if verdict.grow and not self._executor.grow(view.name, verdict.grow):
+            verdict = decide(run, ending, replace(record, size=0), self._limits, self._clock())
         fault.point("verdict:judged")
+        self._conclude(view.name, run, record, verdict)
+
+    def _conclude(self, name: str, run: Run, record: Record, verdict: Verdict) -> None:
+        if record.task is None:
+            return
         # The board first: a crash after it repeats the verdict, a crash before it would, were the
         # mark there already, leave the board behind for ever, and the memory of what is completed.
         self._publish(record.task, verdict)
         fault.point("verdict:published")
-        self._executor.mark(view.name, self._marks(verdict, run, record))
+        self._executor.mark(name, self._marks(verdict, run, record))
         fault.point("verdict:marked")
         self._say(record.task, run, verdict)
+
+    # --- runs that do not begin -------------------------------------------------------------------
+    def end_late(self, views: Iterable[View]) -> int:
+        """End runs that something keeps from beginning for too long; return how many were asked.
+
+        Each is looked at every `LOOK` seconds: the answer costs a few questions.
+        """
+        now = self._clock()
+        late = [view for view in views if self._is_late(view, now)]
+        self._looked = {view.name: self._looked.get(view.name, 0.0) for view in late}
+        due = [view for view in late if now - self._looked[view.name] >= LOOK]
+        self._looked.update((view.name, now) for view in due)
+        return self._crew.each(due, lambda view: view.name, self._end_late)
+
+    def _is_late(self, view: View, now: float) -> bool:
+        return view.stand is Stand.ACTIVE and is_late(view.holding.run, self._limits, now)
+
+    def _end_late(self, view: View) -> None:
+        """Mark first, then remove: the other way round, a crash would start the run again."""
+        record, run = view.record, view.holding.run
+        if record is None or run is None:
+            return
+        if record.outcome is None or record.outcome.run != run.id:
+            obstacle = self._executor.obstacle(view.name)
+            verdict = judge_obstacle(run, obstacle, record, self._limits, self._clock())
+            if verdict is None:
+                return
+            self._conclude(view.name, run, record, verdict)
+        self._executor.remove_run(view.name, run.id)
 
     def _marks(self, verdict: Verdict, run: Run, record: Record) -> dict[str, str | None]:
         now, outcome = self._clock(), verdict.outcome
@@ -161,13 +202,15 @@ class Supervisor:
             fault.point("retry:marked")
         report = _report(record) if closing else None
         try:
-            self._executor.start_run(Assignment(record.task, record.attempt, report))
+            with told(self._store, record.task):
+                self._executor.start_run(Assignment(record.task, record.attempt, report))
         except Refused as exc:
             self._give_up(view.name, record, exc)
             return
         fault.point("retry:run")
         status = Stand.REPORT if closing else Stand.ACTIVE
         fields = {"status": status.value, "attempt": str(record.attempt), "retry_at": ""}
+        fields["obstacle"] = ""
         self._store.write(record.task.key, fields)
         what = "The closing run" if closing else "Run"
         message = "%s %d of task %s begins."

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contract.outcome import CATEGORIES, ExitCode, Outcome
-from dispatcher.executors import Ending, Phase, Run
+from dispatcher.executors import Ending, Obstacle, Phase, Run
 from dispatcher.record import CANCELLED, DONE, Record
 from dispatcher.settings import Limits
 
@@ -40,17 +40,23 @@ _FINAL = frozenset(
     )
 )
 _STOPPED = CATEGORIES[ExitCode.STOPPED]
+_FULL = CATEGORIES[ExitCode.VOLUME_FULL]
+GROWTH = 2
+"""A full volume is made this many times as large, once."""
 _NOT_DELIVERED = CATEGORIES[ExitCode.NOT_DELIVERED]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`retry_at` in Unix seconds, None for an end for good; `report`: a closing run is owed."""
+    """`retry_at` in Unix seconds, None for an end for good; `report`: a closing run is owed;
+    `grow`: bytes that the volume must have for the retry, 0 for as it is.
+    """
 
     outcome: Outcome
     retry_at: float | None = None
     report: bool = False
     failures: Mapping[str, int] | None = None
+    grow: int = 0
 
     @property
     def done(self) -> bool:
@@ -63,6 +69,10 @@ def judge(run: Run, ending: Ending, record: Record, limits: Limits, now: float) 
     if record.released or run.phase is Phase.SUCCEEDED:
         return Verdict(Outcome(DONE, "Every step is done.", exit=0))
     outcome = last_words(ending)
+    grown = record.size * GROWTH
+    may_grow = 0 < grown <= limits.volume_limit and not record.failures.get(_FULL)
+    if outcome.category == _FULL and may_grow:
+        return Verdict(outcome, now, failures={**record.failures, _FULL: 1}, grow=grown)
     if outcome.category in _FINAL:
         return Verdict(outcome, report=not outcome.told)
     return _again(outcome, record, limits, now)
@@ -85,6 +95,29 @@ def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: 
         outcome = Outcome(outcome.category, f"{outcome.summary} Not passed on: {why}")
         return Verdict(outcome, failures=failures)
     return Verdict(outcome, now + limits.temporary[count], True, failures)
+
+
+def is_late(run: Run | None, limits: Limits, now: float) -> bool:
+    """Whether an active run has not begun for so long that its obstacle is worth a look."""
+    if run is None or run.working or run.deleting or run.phase is not Phase.ACTIVE:
+        return False
+    return now - (run.started or now) >= limits.pending
+
+
+def judge_obstacle(
+    run: Run, obstacle: Obstacle | None, record: Record, limits: Limits, now: float
+) -> Verdict | None:
+    """Return the verdict on a run that `obstacle` has kept from beginning; None: it may wait on.
+
+    The slot is for those that can run: the task is tried again by its cause's schedule instead.
+    """
+    if obstacle is None or not obstacle.category:
+        return None
+    if now - max(obstacle.since or 0.0, run.started or 0.0) < limits.pending:
+        return None
+    words = Outcome(obstacle.category, obstacle.summary, obstacle.advice)
+    decide = judge_report if run.closing else judge
+    return decide(run, Ending(words=words), record, limits, now)
 
 
 def last_words(ending: Ending) -> Outcome:

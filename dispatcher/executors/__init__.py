@@ -56,7 +56,8 @@ class Run:
 
     `id` differs between two runs of one task (a Job's uid); `attempt` is the run's number from
     its assignment; `closing` tells a `report` run; times are Unix seconds; `deleting`: its
-    removal has been asked for and is not complete.
+    removal has been asked for and is not complete; `working`: a container of it was at work when
+    last seen, which only an executor that can be kept waiting tells.
     """
 
     id: str
@@ -66,6 +67,21 @@ class Run:
     started: float | None = None
     ended: float | None = None
     deleting: bool = False
+    working: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an active run has not begun to work.
+
+    `category`: a word for the verdict on a run that waits too long, "" for what is worth any wait;
+    `summary`: one sentence for people; `since`: Unix seconds, None when nothing tells.
+    """
+
+    category: str
+    summary: str
+    advice: str = ""
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,12 @@ class Executor(Protocol):
 
     def remove_volume(self, name: str, volume_id: str) -> None:
         """Remove that very volume for good. Raise `Busy` while a run or a writer still has it."""
+
+    def obstacle(self, name: str) -> Obstacle | None:
+        """Return what keeps an active run from its work; None when nothing is known to."""
+
+    def grow(self, name: str, size: int) -> bool:
+        """Ask for a volume of `size` bytes; false when this volume cannot be made larger."""
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines of the task's newest run, without line breaks."""

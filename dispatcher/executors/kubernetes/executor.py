@@ -17,9 +17,19 @@ from contract.errors import BadMessage
 from contract.handoff import Assignment
 from contract.log import Log
 from contract.task import Task
-from dispatcher.executors import Busy, Ending, Holding, Phase, Refused, Run, Unavailable, Volume
-from dispatcher.executors.kubernetes import endings, manifests, readings
-from dispatcher.executors.kubernetes.answers import Conflict
+from dispatcher.executors import (
+    Busy,
+    Ending,
+    Holding,
+    Obstacle,
+    Phase,
+    Refused,
+    Run,
+    Unavailable,
+    Volume,
+)
+from dispatcher.executors.kubernetes import endings, manifests, obstacles, readings
+from dispatcher.executors.kubernetes.answers import Conflict, NotFound
 from dispatcher.executors.kubernetes.cache import Cache
 from dispatcher.executors.kubernetes.client import Client
 from dispatcher.executors.kubernetes.feed import Feed
@@ -252,6 +262,32 @@ class KubernetesExecutor:
         if job is None or readings.id_of(job) != run.id:
             return Ending(reason=endings.DELETED)
         return endings.ending(job, self._objects.pods_of_run(run.id))
+
+    def obstacle(self, name: str) -> Obstacle | None:
+        """Return what keeps the run from its work, from its newest pod, the claim and events."""
+        job = self._objects.job(name)
+        if job is None or readings.end_of(job) is not None:
+            return None
+        pod = endings.newest(self._objects.pods_of_run(readings.id_of(job)))
+        if pod is None:
+            return obstacles.without_pod(job, self._objects.warnings_of("Job", name))
+        if not obstacles.is_waiting(pod):
+            return None
+        claim = self._objects.claim(name) or {}
+        words = self._objects.warnings_of("Pod", readings.name_of(pod))
+        if obstacles.is_unbound(claim):
+            words += self._objects.warnings_of("PersistentVolumeClaim", name)
+        return obstacles.of_pod(pod, claim, words)
+
+    def grow(self, name: str, size: int) -> bool:
+        """Ask for a larger claim; false where its storage class does not allow it."""
+        try:
+            self._volumes.seen(self._objects.resize(name, size))
+        except (Refused, NotFound) as exc:
+            self._log.event("CHECK", "Volume %s stays as large as it is: %s", name, exc.summary)
+            return False
+        self._log.event("CHECK", "Volume %s is made larger: %d bytes.", name, size)
+        return True
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines of the task's newest run, without line breaks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dispatcher.executors import Unavailable
 from dispatcher.executors.kubernetes.answers import Conflict, NotFound
 from dispatcher.executors.kubernetes.client import Client, Json
 from dispatcher.executors.kubernetes.readings import id_of
@@ -51,6 +52,21 @@ class Objects:
             return self.client.patch(f"{self.claims}/{name}", body)
         except NotFound:
             return None
+
+    def resize(self, name: str, size: int) -> Json:
+        """Ask for a larger claim; return it. Raise `Refused` where its class does not allow it."""
+        body = {"spec": {"resources": {"requests": {"storage": str(size)}}}}
+        return self.client.patch(f"{self.claims}/{name}", body)
+
+    def warnings_of(self, kind: str, name: str) -> list[Json]:
+        """Return the latest warnings about an object, newest last; none without the right to."""
+        fields = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
+        path = f"{self.pods.removesuffix('/pods')}/events"
+        try:
+            found = self.client.get(path, {"fieldSelector": fields, "limit": "20"}, tries=1)
+        except Unavailable:
+            return []  # events only add words; the cluster may keep them from us
+        return sorted(found.get("items") or (), key=lambda event: str(event.get("lastTimestamp")))
 
     def remove(self, path: str, object_id: str, policy: str) -> Json:
         """Remove that very object; return it if it lingers, else a Status or {}.

@@ -100,6 +100,7 @@ def run(job: Json) -> Run:
         started=seconds(status.get("startTime")) or created(job) or None,
         ended=seconds(ending.get("lastTransitionTime")) if ending else None,
         deleting=is_deleting(job),
+        working=bool(status.get("ready")),
     )
 
 

@@ -176,6 +176,13 @@ class LocalExecutor:
             self._supervisor.reload(held.folder.root.name)
         self._store.discard(doomed)  # outside the lock: a large course takes a while
 
+    def obstacle(self, name: str) -> None:
+        """Return None: a process begins at once or not at all."""
+
+    def grow(self, name: str, size: int) -> bool:
+        """Return false: a folder is as large as its disk."""
+        return False
+
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines of the task's newest run, without line breaks."""
         held = self._supervisor.held(name)
