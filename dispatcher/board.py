@@ -12,9 +12,10 @@ from contextlib import contextmanager
 
 from contract.errors import Retryable
 from contract.task import Task
-from dispatcher.executors import Run
-from dispatcher.record import CANCELLED, Stand
+from dispatcher.executors import QuotaExceeded, Run
+from dispatcher.record import CANCELLED, Stand, stamp
 from dispatcher.store import Store, StoreUnavailable
+from dispatcher.views import View
 
 
 def running(task: Task, attempt: int, *, closing: bool = False) -> dict[str, str]:
@@ -40,8 +41,40 @@ def told(store: Store, task: Task) -> Iterator[None]:
     except StoreUnavailable:
         raise
     except Retryable as exc:
-        store.set_obstacle(task.key, exc.summary)
+        store.set_obstacle(task.key, waiting(exc))
         raise
+
+
+def remembered(view: View) -> tuple[dict[str, str], bool]:
+    """Return what the board says of a task whose record alone is known, and whether it has ended.
+
+    Redis may have forgotten its last writes (a failover), or everything; the volumes have not.
+    """
+    record, run = view.record, view.holding.run
+    outcome = record.outcome if record else None
+    if view.stand is Stand.ACTIVE and record and record.task and run:
+        cancelled = outcome is not None and outcome.category == CANCELLED
+        fields = running(record.task, run.attempt, closing=run.closing)
+        return ({**fields, "status": CANCELLED} if cancelled else fields), False
+    if record is None or record.task is None or outcome is None:
+        return {"status": view.stand.value}, False
+    status = CANCELLED if outcome.category == CANCELLED else view.stand.value
+    fields = {
+        **running(record.task, record.attempt),
+        "status": status,
+        "message": outcome.summary,
+        "category": outcome.category,
+        "retry_at": "" if record.retry_at is None else stamp(record.retry_at),
+    }
+    if view.stand is Stand.DONE:
+        fields["percent"] = "100.0"
+    return fields, view.stand in (Stand.DONE, Stand.FAILED)
+
+
+def waiting(error: Retryable) -> str:
+    """Return why a task's run cannot be made yet; a quota is back-pressure, and told as that."""
+    quota = isinstance(error, QuotaExceeded)
+    return f"waiting: quota: {error.summary}" if quota else error.summary
 
 
 def recall(store: Store, task: Task, run: Run) -> None:

@@ -191,11 +191,15 @@ class Store(DeadLetters, Requests):
             )
             pipe.execute()
 
+    def listed(self) -> set[str]:
+        """Return the dispatchers that may have a claimed list."""
+        with translated():
+            return {_text(m) for m in self._redis.smembers(names.dispatchers_set(self._queue))}
+
     def alive(self) -> set[str]:
         """Return the dispatchers whose heart beats."""
+        beats = {one: names.heartbeat_key(self._queue, one) for one in self.listed()}
         with translated():
-            known = {_text(m) for m in self._redis.smembers(names.dispatchers_set(self._queue))}
-            beats = {one: names.heartbeat_key(self._queue, one) for one in known}
             return {one for one, key in beats.items() if self._redis.exists(key)}
 
     def register(self, dispatcher: str) -> None:

@@ -31,7 +31,7 @@ def details(data: Mapping[str, str]) -> None:
     """Print one field per line."""
     width = max(len(name) for name in data)
     for name, value in data.items():
-        text = _moment(value) if name in ("updated", "retry_at") and value else value
+        text = moment(value) if name in ("updated", "retry_at") and value else value
         print(f"{name:<{width}}  {text}")
 
 
@@ -42,13 +42,31 @@ def dead(letters: Sequence[Mapping[str, Any]]) -> None:
         return
     lines = [
         (
-            _moment(str(letter.get("at", ""))),
+            str(letter.get("number", "")),
+            moment(str(letter.get("at", ""))),
             str(letter.get("reason", "")),
             _short(str(letter.get("message", letter.get("message_base64", "")))),
         )
         for letter in letters
     ]
-    _print(("AT", "REASON", "MESSAGE"), lines)
+    _print(("N", "AT", "REASON", "MESSAGE"), lines)
+
+
+def paused(pause: Mapping[str, Any]) -> str:
+    """Return one line on a pause."""
+    since = moment(str(pause.get("at", "")))
+    return f"Intake is paused since {since}. {pause.get('why', '')}".rstrip()
+
+
+def audit(verdict: Mapping[str, Any]) -> None:
+    """Print the verdict of an audit."""
+    print(f"Audit of {moment(str(verdict['at']))}")
+    counts = verdict["counts"]
+    total = sum(counts.values())
+    print(f"{total} orders = " + " + ".join(f"{n} {place}" for place, n in counts.items()))
+    for finding in verdict["findings"]:
+        print(f"{finding['kind'].upper()}: {finding['what']} {finding['follows']}")
+    print(f"{verdict['found']} findings." if verdict["found"] else "Every order is in its place.")
 
 
 def removals(rows: Sequence[Mapping[str, str]], *, dry: bool) -> None:
@@ -82,7 +100,7 @@ def _age(updated: str, now: float) -> str:
     return f"{seconds}s"
 
 
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     try:
         return datetime.fromtimestamp(float(text), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
