@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 _NOTHING = SplitResult("", "", "", "", "")
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 
 Origin = tuple[str, str, int | None]
 
@@ -40,7 +40,7 @@ def place(url: str) -> str:
 def origin(url: str) -> Origin:
     """Return what must be equal for two addresses to belong to one server."""
     found = parts(url)
-    return found.scheme, (found.hostname or "").lower(), found.port or _PORTS.get(found.scheme)
+    return found.scheme, (found.hostname or "").lower(), found.port or PORTS.get(found.scheme)
 
 
 def join(base: str, target: str) -> str:
@@ -50,3 +50,8 @@ def join(base: str, target: str) -> str:
     except ValueError:
         return ""
     return url if is_http(url) else ""
+
+
+def without_query(url: str) -> str:
+    """Return an address without its query: what stays the same when it is signed anew."""
+    return parts(url)._replace(query="", fragment="").geturl()

@@ -39,6 +39,7 @@ class Answer:
 
     def __init__(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
         self._response = response
+        self.url = url
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.host = address.host(url)
