@@ -19,9 +19,11 @@ from contract.errors import Retryable
 from contract.log import Log
 from dispatcher.admission import free_slots
 from dispatcher.asks import Asks
+from dispatcher.auditor import Auditor
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor
 from dispatcher.intake import Intake
+from dispatcher.notices import Notices
 from dispatcher.reaper import Reaper
 from dispatcher.settings import Limits
 from dispatcher.store import BLOCK, Store
@@ -41,6 +43,10 @@ class Pace:
     """Between looks for dead dispatchers: with the heartbeat's 60 s, at most 80 s in all."""
     reap: float = 5.0
     """Between looks at what may be removed."""
+    audit: float = 300.0
+    """Between audits: at 100,000 orders one takes about a second."""
+    recheck: float = 5.0
+    """From an audit that has found something to the look that confirms it."""
 
 
 BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -86,6 +92,8 @@ class Loop:
         self._asks = Asks(store, executor, limits, self._crew, log, clock)
         self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
         self._intake = Intake(store, executor, self._crew, log, limits.max_per_account)
+        self._auditor = Auditor(store, limits, log, clock)
+        self._notices = Notices(store, executor, limits, clock)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
         self._stop = threading.Event()
         self._due: dict[str, float] = {}
@@ -123,10 +131,11 @@ class Loop:
         self._keep_alive()
         self._asks.answer()
         views = self._look()
+        self._notices.tell(views)
         if not self._recalled:
             self._supervisor.recall(views)
             self._recalled = True
-        if self._supervisor.give_verdicts(views):
+        if self._supervisor.give_verdicts(views) + self._supervisor.end_late(views):
             views = self._look()
         if self._supervisor.start_due(views, self._slots(views)):
             views = self._look()
@@ -136,6 +145,7 @@ class Loop:
         began = self._intake.take(slots, runs, paused=paused) if slots or paused else 0
         if self._is_time("reap", self._pace.reap):
             self._reaper.reap(self._look())
+        self._audit()
         if not began:
             self._wait(slots)
 
@@ -145,6 +155,13 @@ class Loop:
             self._store.claim_or_wait(self._pace.block)
         else:
             self._executor.wait(self._pace.block)
+
+    def _audit(self) -> None:
+        """Audit now and then, and soon after any trouble with Redis; never on a stale view."""
+        if not self._is_time("audit", self._pace.audit) or self._executor.trouble():
+            return
+        if not self._auditor.audit(self._look):
+            self._due["audit"] = time.monotonic() + self._pace.recheck
 
     def _is_paused(self) -> bool:
         """Whether nothing may be claimed; said when it changes, and to whoever asks health."""
