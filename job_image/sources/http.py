@@ -33,7 +33,7 @@ RENEWALS = 2
 """Fresh addresses tried in a row before a refusal is believed."""
 
 _IDENTITY = {"Accept-Encoding": "identity", "Accept": "*/*"}
-_OVER = (401, 403, 404, 410)
+OVER = (401, 403, 404, 410)
 """Statuses of a CDN that a fresh address may mend."""
 
 
@@ -139,7 +139,7 @@ class Transfer:
             return self._part.offset == self._part.known.total
         return self._is_end_proven(answer)
 
-    def _keep(self, piece: bytes) -> None:
+    def _keep(self, piece: memoryview) -> None:
         try:
             self._part.append(piece)
         except VolumeFull as exc:
@@ -148,9 +148,9 @@ class Transfer:
         self._means.space.used(self._file.key, len(piece))
         self._means.tally.came(0, kept=len(piece))
 
-    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+    def _pieces(self, answer: Answer) -> Iterator[memoryview]:
         began, before = time.monotonic(), 0
-        while piece := answer.read(CHUNK):
+        while piece := answer.piece(CHUNK):
             self._stop.check()
             self._came += len(piece)
             self._means.tally.came(len(piece), kept=0)
@@ -187,7 +187,7 @@ class Transfer:
         """Read the bytes that are here already and compare. Raise `_Changed` when they differ."""
         mine = memoryview(self._part.tail(overlap)) if overlap else memoryview(b"")
         while mine:
-            theirs = answer.read(min(len(mine), CHUNK))
+            theirs = answer.piece(min(len(mine), CHUNK))
             self._means.tally.came(len(theirs), kept=0)
             if not theirs or mine[: len(theirs)] != theirs:
                 raise _Changed
@@ -220,7 +220,7 @@ class Transfer:
         body = answer.body(refusals.LOOK)
         if refusals.is_challenge(answer.headers, body):
             raise refusals.blocked(answer.host)
-        if answer.status not in _OVER:
+        if answer.status not in OVER:
             raise refusals.of_file(answer.status, answer.headers, answer.host)
         self._refused += 1
         if self._refused > RENEWALS:
