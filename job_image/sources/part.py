@@ -17,7 +17,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from contract import fault
 from job_image.sandbox import refusals, sync_folder, write_durably
@@ -43,8 +43,9 @@ class Part:
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"{key}.part"
         self._note = folder / f"{key}.json"
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
         self._noted = False
+        self._has_note = True
         self._synced = 0
         self.known = Known()
         self.offset = 0
@@ -52,7 +53,8 @@ class Part:
 
     def load(self) -> None:
         """Find what an earlier run left; what cannot be relied on counts as nothing."""
-        note = _read(self._note)
+        self._has_note = os.path.lexists(self._note)
+        note = _read(self._note) if self._has_note else None
         if note is None or not self.path.exists():
             return
         size = self.path.stat().st_size
@@ -65,8 +67,11 @@ class Part:
         """Forget all bytes; what comes now belongs to `known`."""
         self.known, self.offset, self._synced, self._noted = known, 0, 0, False
         with refusals(self.path):
-            self._open().truncate(0)
-            self._note.unlink(missing_ok=True)
+            is_new = self._file is None
+            file = self._open()
+            if not is_new:
+                os.ftruncate(file, 0)
+        self._forget_note()
         if known.total is None or known.total > SMALL:
             self._write_note()
 
@@ -76,13 +81,13 @@ class Part:
             self.known = known
             self._write_note()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Hand bytes to the kernel. Raise `VolumeFull` when they do not fit."""
         file = self._open()
         left = memoryview(data)
         with refusals(self.path):
             while left:
-                written = os.pwrite(file.fileno(), left, self.offset)
+                written = os.pwrite(file, left, self.offset)
                 left = left[written:]
                 self.offset += written
         if self.offset - self._synced >= SYNC_EVERY:
@@ -104,57 +109,69 @@ class Part:
         if self._file is None or not self._noted:
             return
         with refusals(self.path):
-            os.fdatasync(self._file.fileno())
+            os.fdatasync(self._file)
         self._synced = self.offset
         self._write_note()
 
     def close(self) -> None:
         """Let go of the file; it can be gone on with."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
     def become(self, target: Path) -> None:
         """Give the finished file its name, durably."""
         file = self._open()
         with refusals(target):
-            file.truncate(self.offset)
-            os.fsync(file.fileno())
+            os.fsync(file)
             self.close()
-            target.parent.mkdir(parents=True, exist_ok=True)
             fault.point("fetch:recorded")
-            self.path.replace(target)
+            _rename(self.path, target)
             fault.point("fetch:named")
             sync_folder(target.parent)
-            self._note.unlink(missing_ok=True)
+        self._forget_note()
 
     def drop(self) -> None:
         """Remove all that there is."""
         self.close()
         self.known, self.offset, self._noted = Known(), 0, False
+        self._forget_note()
         with refusals(self.path):
-            self._note.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> int:
+        """Return the open file, locked and cut to what is good."""
         if self._file is None:
             with refusals(self.path):
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                file = os.fdopen(descriptor, "r+b", buffering=0)
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    file.truncate(self.offset)
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.ftruncate(file, self.offset)
                 except OSError:
-                    file.close()
+                    os.close(file)
                     raise
             self._file = file
         return self._file
+
+    def _forget_note(self) -> None:
+        if self._has_note:
+            with refusals(self._note):
+                self._note.unlink(missing_ok=True)
+            self._has_note = self._noted = False
 
     def _write_note(self) -> None:
         note = {"boot": boot(), "synced": self._synced, "known": asdict(self.known)}
         write_durably(self._note, json.dumps(note).encode())
         fault.point("fetch:noted")
-        self._noted = True
+        self._noted = self._has_note = True
+
+
+def _rename(path: Path, target: Path) -> None:
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
 
 
 def boot() -> str:
