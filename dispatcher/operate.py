@@ -148,7 +148,8 @@ def reap(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     settings = reach.settings(options, values)
     command = import_module("dispatcher.reap_command")
     executor = service.executor_from(settings)
-    rows = command.run(settings, executor, service.log_from(settings), dry=options.dry_run)
+    log = service.log_from(settings, sys.stderr)  # standard output is the answer's
+    rows = command.run(settings, executor, log, dry=options.dry_run)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:

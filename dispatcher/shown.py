@@ -111,8 +111,10 @@ def doctor(options: argparse.Namespace, values: Mapping[str, str]) -> int:
             print("course-runner: no dispatcher has made an audit yet.", file=sys.stderr)
             return 1
     else:
+        service, settings = import_module("dispatcher.service"), reach.settings(options, values)
+        service.log_from(settings, sys.stderr)  # standard output is the answer's
         module = import_module("dispatcher.doctor_command")
-        verdict = module.run(reach.settings(options, values), reach.executor(options, values))
+        verdict = module.run(settings, service.executor_from(settings))
     if options.json:
         print(json.dumps(verdict, ensure_ascii=False))
     else:

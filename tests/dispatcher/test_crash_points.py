@@ -250,4 +250,5 @@ def test_every_point_in_the_code_is_tried() -> None:
     """A new point without a test here would be a promise that nobody keeps."""
     code = "".join(path.read_text() for path in sorted((ROOT / "dispatcher").glob("*.py")))
     points = re.findall(r'fault\.point\("([^"]+)"\)', code)
-    assert sorted(points) == sorted([*DISPATCHING, *REAPING])
+    ours = [point for point in points if not point.startswith("cancel:")]  # test_control_crash
+    assert sorted(ours) == sorted([*DISPATCHING, *REAPING])
