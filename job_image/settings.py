@@ -37,6 +37,8 @@ class PlatformSettings:
     """An own downloader instead, with {url} and {dir}; empty means the built-in one."""
     timeout: float
     """Seconds that the own downloader may take in one attempt."""
+    widest: int = 16
+    """What `concurrency` may grow to while each connection is slow and nobody asked for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,13 @@ def read(values: Mapping[str, str]) -> JobSettings:
 
 
 def _platform(reader: Reader) -> PlatformSettings:
+    at_once = reader.whole("DOWNLOAD_CONCURRENCY", 0)
     settings = PlatformSettings(
         url=reader.url("PLATFORM_URL", ("https", "http")).rstrip("/"),
         token=reader.secret("PLATFORM_TOKEN"),
         tokens_file=_path(reader.text("PLATFORM_TOKENS_FILE")),
-        concurrency=reader.whole("DOWNLOAD_CONCURRENCY", 4, least=1),
+        concurrency=at_once or 4,
+        widest=at_once or 16,
         command=_words(reader, "DOWNLOAD_COMMAND"),
         timeout=reader.seconds("DOWNLOAD_TIMEOUT", 6 * 3600),
     )

@@ -8,7 +8,6 @@ that waits for a silent server must not hold the program back after SIGTERM.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from contract.errors import Temporary
 from job_image.sources.pace import RateLimited
+from job_image.sources.width import Width
 from job_image.stop import Stop
 
 TICK = 0.2
@@ -32,64 +32,93 @@ T = TypeVar("T")
 
 
 class Crew(Generic[J]):
-    """The threads. `work(job, stop)` must look at `stop`, which is the crew's own."""
+    """The threads: `size` of them, or up to `most` while each brings little.
 
-    def __init__(self, size: int, work: Callable[[J, Stop], Iterable[J] | None]) -> None:
-        self._size = size
+    `work(job, stop)` must look at `stop`, which is the crew's own.
+    """
+
+    def __init__(
+        self, size: int, work: Callable[[J, Stop], Iterable[J] | None], most: int = 0
+    ) -> None:
+        self._width = Width(size, most)
         self._work = work
         self._brake = Stop()
         self._jobs: deque[J] = deque()
         self._busy = 0
+        self._idle = 0
         self._news = threading.Condition()
-        self._results: queue.SimpleQueue[tuple[J, BaseException | None] | None] = (
-            queue.SimpleQueue()
-        )
+        self._alive: dict[int, threading.Thread] = {}
+        self._ended = threading.Event()
+        self._failed: dict[J, Temporary] = {}
+        self._in_a_row = 0
+        self._fatal: BaseException | None = None
 
     def shrink(self) -> None:
         """Work with half as many threads from the next job on (the platform asked for less)."""
-        self._size = max(1, self._size // 2)
+        with self._news:
+            self._width.refused(time.monotonic())
 
     def run(
-        self, jobs: Iterable[J], stop: Stop, tick: Callable[[], None], abort: Callable[[], None]
+        self,
+        jobs: Iterable[J],
+        stop: Stop,
+        tick: Callable[[], None],
+        abort: Callable[[], None],
+        came: Callable[[], int] = lambda: 0,
     ) -> dict[J, Temporary]:
         """Do all jobs; return the failed ones. Raise the first error that is no `Temporary`.
 
-        `tick` is called several times a second; `abort` when waiting threads are to be freed.
+        `tick` is called several times a second; `abort` when waiting threads are to be freed;
+        `came` tells the bytes that have come, by which the number of threads is judged.
         """
         self._jobs.extend(jobs)
-        threads = [self._start(number) for number in range(self._size if self._jobs else 0)]
+        self._failed = {}
         try:
-            return self._collect(len(threads), stop, tick)
+            while self._man(came()):
+                stop.check()
+                tick()
+                self._ended.wait(TICK)
+                self._raise()
+            self._raise()
+            return self._failed
         except BaseException:
             self._brake.request()
             abort()
-            self._dismiss(threads)
+            self._dismiss()
             raise
 
-    def _collect(self, running: int, stop: Stop, tick: Callable[[], None]) -> dict[J, Temporary]:
-        failed: dict[J, Temporary] = {}
-        in_a_row = 0
-        while running:
-            stop.check()
-            tick()
-            try:
-                result = self._results.get(timeout=TICK)
-            except queue.Empty:
-                continue
-            if result is None:
-                running -= 1
-                continue
-            job, error = result
-            in_a_row = in_a_row + 1 if error else 0
-            if error is not None:
-                failed[job] = self._passing(error, in_a_row)
-        return failed
+    def _raise(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _man(self, came: int) -> bool:
+        """Have as many threads as there should be; False when all is done."""
+        with self._news:
+            if self._jobs:
+                self._width.look(time.monotonic(), came)
+                for number in range(self._width.size):
+                    if number not in self._alive:
+                        self._alive[number] = self._start(number)
+            if self._alive and self._fatal is None:
+                self._ended.clear()
+            return bool(self._alive)
+
+    def _note(self, job: J, error: BaseException | None) -> None:
+        """Count how a job has ended (under the lock)."""
+        self._in_a_row = self._in_a_row + 1 if error else 0
+        if error is None:
+            return
+        try:
+            self._failed[job] = self._passing(error, self._in_a_row)
+        except BaseException as exc:  # noqa: BLE001 - raised by the main thread
+            self._fatal = self._fatal or exc
+            self._ended.set()
 
     def _passing(self, error: BaseException, in_a_row: int) -> Temporary:
         """Return the error if the others may go on, else raise it."""
         if not isinstance(error, Temporary) or isinstance(error, RateLimited):
             raise error
-        if in_a_row >= 2 * self._size + 4:
+        if in_a_row >= 2 * self._width.size + 4:
             raise error  # nothing works at all: not the files are ill but the network
         return error
 
@@ -102,37 +131,48 @@ class Crew(Generic[J]):
 
     def _loop(self, number: int) -> None:
         try:
-            while number < self._size and (job := self._take()) is not _NONE:
-                self._results.put((job, self._outcome(job)))
-        finally:
-            self._results.put(None)
-
-    def _take(self) -> J | Any:
-        """Return the next job, waiting while one may yet come; `_NONE` when none will."""
-        with self._news:
-            while not self._jobs and self._busy and not self._brake.requested:
-                self._news.wait(TICK)
-            if not self._jobs or self._brake.requested:
-                return _NONE
-            self._busy += 1
-            return self._jobs.popleft()
-
-    def _outcome(self, job: J) -> BaseException | None:
-        more: Iterable[J] | None = None
-        try:
-            more = self._work(job, self._brake)
-        except BaseException as exc:  # noqa: BLE001 - a thread's edge: handed to the main thread
-            return exc
+            while (job := self._take(number)) is not _NONE:
+                self._do(job)
         finally:
             with self._news:
-                self._busy -= 1
-                self._jobs.extendleft(reversed(list(more or ())))
-                self._news.notify_all()
-        return None
+                del self._alive[number]
+                if not self._alive:
+                    self._ended.set()
 
-    def _dismiss(self, threads: list[threading.Thread]) -> None:
+    def _take(self, number: int) -> J | Any:
+        """Return the next job, waiting while one may yet come; `_NONE` when none will."""
+        with self._news:
+            while self._is_wanted(number):
+                if self._jobs:
+                    self._busy += 1
+                    return self._jobs.popleft()
+                if not self._busy:
+                    break
+                self._idle += 1
+                self._news.wait(TICK)
+                self._idle -= 1
+            return _NONE
+
+    def _is_wanted(self, number: int) -> bool:
+        return number < self._width.size and self._fatal is None and not self._brake.requested
+
+    def _do(self, job: J) -> None:
+        more: Iterable[J] = ()
+        error: BaseException | None = None
+        try:
+            more = list(self._work(job, self._brake) or ())
+        except BaseException as exc:  # noqa: BLE001 - a thread's edge: handed to the main thread
+            error = exc
+        with self._news:
+            self._busy -= 1
+            self._jobs.extendleft(reversed(list(more)))
+            self._note(job, error)
+            if self._idle:
+                self._news.notify_all()
+
+    def _dismiss(self) -> None:
         deadline = time.monotonic() + GRACE
-        for thread in threads:
+        for thread in list(self._alive.values()):
             thread.join(max(0.0, deadline - time.monotonic()))
 
 

@@ -83,8 +83,8 @@ class _Fetch:
         self._pace = pace
         self._log = context.log.bind(phase="fetch")
         token = tokens.choose(settings, context.task.email)
-        self._crew = Crew[File](settings.concurrency, self._fetch_file)
-        self._wire = Wire(_base(context), token, pace, settings.concurrency)
+        self._crew = Crew[File](settings.concurrency, self._fetch_file, settings.widest)
+        self._wire = Wire(_base(context), token, pace, settings.widest)
         self._patience = Patience(pace, self._crew.shrink)
         self._api = Api(self._wire, pace, self._patience)
         self._wishes = choice.wishes(context.task.quality, context.task.captions)
@@ -176,7 +176,13 @@ class _Fetch:
         self._space.check(sum(known), f"{len(left)} files")
 
     def _all(self, files: list[File]) -> dict[File, Temporary]:
-        return self._crew.run(files, self._context.stop, self._tally.speak, self._wire.abort)
+        return self._crew.run(
+            files,
+            self._context.stop,
+            self._tally.speak,
+            self._wire.abort,
+            lambda: self._tally.received,
+        )
 
     def _part(self, file: File) -> Part:
         part = Part(resume.parts_folder(self._context.sandbox), file.key)
