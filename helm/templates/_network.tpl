@@ -35,13 +35,20 @@
         matchLabels: {{- include "course-runner.selector" (list . "redis") | nindent 10 }}
 {{- end }}
 
-{{/* Host and port of an address, as JSON; {} when it is empty. Call with (dict "url" … "default" 443). */}}
+{{/* Host and ports of an address, as JSON; {} when it is empty. Of several hosts the first one: all
+     listen on one port. Sentinels name a server, which is reached as well. */}}
 {{- define "course-runner.place" -}}
-{{- if .url }}
-{{- $host := get (urlParse .url) "host" }}
-{{- $found := regexFind ":[0-9]+$" $host }}
-{{- $default := get (dict "http" 80 "https" 443 "redis" 6379 "rediss" 6379) (get (urlParse .url) "scheme") | default 0 }}
-{{- dict "host" (trimSuffix $found $host) "port" (trimPrefix ":" $found | default $default | int) | toJson }}
+{{- if . }}
+{{- $scheme := regexFind "^[a-z+]+" . }}
+{{- $authority := regexReplaceAll "^[a-z+]+://([^/?#]*).*$" (replace "\n" "" .) "${1}" }}
+{{- $host := splitList "@" $authority | last | splitList "," | first }}
+{{- $port := regexFind ":[0-9]+$" $host }}
+{{- $usual := dict "http" 80 "https" 443 "redis" 6379 "rediss" 6379 "redis+sentinel" 26379 "rediss+sentinel" 26379 "redis+cluster" 6379 "rediss+cluster" 6379 "postgresql" 5432 "mysql" 3306 "mariadb" 3306 }}
+{{- /* SQLAlchemy's schemes name a driver too: postgresql+psycopg. */}}
+{{- $known := ternary $scheme (splitList "+" $scheme | first) (hasKey $usual $scheme) }}
+{{- $ports := list (trimPrefix ":" $port | default (get $usual $known | toString) | int) }}
+{{- if contains "sentinel" $scheme }}{{ $ports = append $ports 6379 }}{{ end }}
+{{- dict "host" (trimSuffix $port $host) "ports" (without $ports 0) | toJson }}
 {{- else }}{}{{- end }}
 {{- end }}
 
@@ -61,13 +68,13 @@
 {{- $urls = append $urls (.Values.redis.progressUrl | default .Values.redis.url) }}
 {{- end }}
 {{- range $urls }}
-{{- $place := include "course-runner.place" (dict "url" .) | fromJson }}
+{{- $place := include "course-runner.place" . | fromJson }}
 {{- if $place.host }}
 {{- $namespace := include "course-runner.serviceNamespace" $place.host }}
 {{- if $namespace }}
 {{- $namespaces = append $namespaces $namespace }}
-{{- else if $place.port }}
-{{- $ports = append $ports (int $place.port) }}
+{{- else }}
+{{- range $place.ports }}{{ $ports = append $ports (int .) }}{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -124,6 +124,33 @@ def test_own_redis(helm: Helm) -> None:
     assert {"protocol": "TCP", "port": 6380} in _egress(objects, "job")[1]["ports"]
 
 
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("redis://cache", [6379]),
+        ("redis://:p%40ss@cache:7000/1", [7000]),
+        ("redis+sentinel://u:p@a:26380,b:26380/main", [26380, 6379]),
+        ("rediss+sentinel://a,b/main", [26379, 6379]),
+        ("redis+cluster://a:7001,b:7001", [7001]),
+    ],
+)
+def test_the_way_to_an_own_redis_is_open(helm: Helm, url: str, ports: list[int]) -> None:
+    """For every form of address that the dispatcher takes."""
+    objects = helm.objects({"redis": {"embedded": False, "url": url}})
+    rule = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
+    assert rule in _egress(objects, "dispatcher")
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("postgresql+psycopg://u:p@db.example/x", 5432), ("mysql+pymysql://db.example:3307/x", 3307)],
+)
+def test_the_way_to_a_public_database_is_open(helm: Helm, url: str, port: int) -> None:
+    """Its port is taken from the address, or is the usual one."""
+    rules = _egress(helm.objects({"secrets": {"DATABASE_URL": url}}), "job")
+    assert {"protocol": "TCP", "port": port} in rules[1]["ports"]
+
+
 def test_own_redis_by_secret(helm: Helm) -> None:
     """No Secret is made; dispatcher and runs read the named keys."""
     own = {"embedded": False, "existingSecret": "own", "existingSecretKey": "url"}
