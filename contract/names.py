@@ -127,6 +127,11 @@ def answer_key(queue: str, ask_id: str) -> str:
     return f"{queue}:answer:{ask_id}"
 
 
+def slots_key(queue: str) -> str:
+    """Key of the set of runs that the dispatchers have promised to start; see `promises`."""
+    return f"{queue}:slots"
+
+
 def paused_key(queue: str) -> str:
     """Key that is there while nothing may be claimed: JSON with `at` and `why`."""
     return f"{queue}:paused"

@@ -7,7 +7,7 @@ and says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -56,11 +56,6 @@ def decide(
     if where is Stand.FAILED:
         return _failed(task, record)
     return Decision(Do.DROP, f"is not run twice: it is {where.value} already.")
-
-
-def free_slots(max_active: int, stands: Iterable[Stand]) -> int:
-    """Return how many runs may be started, derived from what is alive at this very look."""
-    return max(0, max_active - sum(1 for where in stands if where is Stand.ACTIVE))
 
 
 def _unknown(task: Task, memory: Mapping[str, str]) -> Decision:

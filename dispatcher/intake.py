@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -26,6 +26,7 @@ from dispatcher.claims import Claims
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
 from dispatcher.record import Record, Stand, read
+from dispatcher.slots import Slots
 from dispatcher.store import HEARTBEAT, Store
 from dispatcher.views import view
 
@@ -52,12 +53,19 @@ class Intake:
     """Feeds the executor from one queue. Called from one thread; submits from several."""
 
     def __init__(
-        self, store: Store, executor: Executor, crew: Crew, log: Log, per_account: int = 0
+        self,
+        store: Store,
+        executor: Executor,
+        crew: Crew,
+        log: Log,
+        slots: Slots,
+        per_account: int = 0,
     ) -> None:
         self._store = store
         self._executor = executor
         self._crew = crew
         self._log = log
+        self._slots = slots
         self._claims = Claims(store, per_account)
         self._choosy = per_account > 0
         self._read_at = 0.0
@@ -79,7 +87,8 @@ class Intake:
         if wanted > 0 and self._claims.claim(wanted, counts):
             claimed = self._store.claimed()
             ready = self._ready(claimed)
-        handled = self._crew.each(dict.fromkeys(ready[:slots]), _label, self._handle)
+        granted = self._granted(dict.fromkeys(ready[:slots]))
+        handled = self._crew.each(granted, _label, self._handle)
         self.may_wait = not (paused or self._claims.held_back or len(claimed) > handled)
         return handled
 
@@ -107,6 +116,12 @@ class Intake:
     def _ready(self, claimed: list[bytes]) -> list[bytes]:
         return [raw for raw in claimed if not self._crew.resting(_label(raw))]
 
+    def _granted(self, ready: Iterable[bytes]) -> list[bytes]:
+        """Return which orders may be handled; one without leave stays claimed for a later turn."""
+        wanted = {raw: _name(raw) for raw in ready}
+        granted = self._slots.grant([name for name in wanted.values() if name])
+        return [raw for raw, name in wanted.items() if not name or name in granted]
+
     def _handle(self, raw: bytes) -> None:
         """Handle one claimed message. It stays claimed on any error but the final ones."""
         try:
@@ -116,7 +131,11 @@ class Intake:
         except BadMessage as exc:
             self._bury(exc)
         except Refused as exc:
+            self._slots.unused(_name(raw))
             self._bury(BadMessage(exc.summary, raw, advice=exc.advice))
+        except Busy:
+            self._slots.unused(_name(raw))
+            raise
 
     def _admit(self, task: Task, raw: bytes) -> None:
         holding = self._executor.holdings().get(names.object_name(task.key))
@@ -135,6 +154,7 @@ class Intake:
         fault.point("intake:claimed")
         if time.monotonic() - self._read_at > SLEPT:
             raise Busy(f"Task {task.key} was claimed too long ago; others may have adopted it.")
+        self._slots.check()
         self._executor.ensure_volume(task)
         fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
@@ -148,6 +168,7 @@ class Intake:
         self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
 
     def _drop(self, order: Order) -> None:
+        self._slots.unused(names.object_name(order.task.key))
         self._recall(order)
         self._store.settle(order.raw)
 
@@ -160,6 +181,7 @@ class Intake:
 
     def _resume(self, order: Order) -> None:
         """Go on as this message says: its account or fields may be what was mended."""
+        self._slots.unused(names.object_name(order.task.key))
         marks = {**again(order.record), names.MESSAGE: order.task.dump()}
         self._executor.mark(names.object_name(order.task.key), marks)
         self._store.settle(order.raw)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from contract.errors import Retryable
 from contract.log import Log
-from dispatcher.admission import free_slots
 from dispatcher.asks import Asks
 from dispatcher.auditor import Auditor
 from dispatcher.crew import Crew
@@ -26,6 +25,7 @@ from dispatcher.intake import Intake
 from dispatcher.notices import Notices
 from dispatcher.reaper import Reaper
 from dispatcher.settings import Limits
+from dispatcher.slots import Slots
 from dispatcher.store import BLOCK, Store
 from dispatcher.supervisor import Supervisor
 from dispatcher.views import View, Views, runs_by_account
@@ -89,9 +89,10 @@ class Loop:
         self._pace = pace
         self._crew = Crew(log, clock)
         self._views = Views()
+        self._free = Slots(store, limits.max_active, store.identity)
         self._asks = Asks(store, executor, limits, self._crew, log, clock)
-        self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
-        self._intake = Intake(store, executor, self._crew, log, limits.max_per_account)
+        self._supervisor = Supervisor(store, executor, limits, self._crew, log, self._free, clock)
+        self._intake = Intake(store, executor, self._crew, log, self._free, limits.max_per_account)
         self._auditor = Auditor(store, limits, log, clock)
         self._notices = Notices(store, executor, limits, clock)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
@@ -185,7 +186,7 @@ class Loop:
         return self._views.look(self._executor.holdings())
 
     def _slots(self, views: Sequence[View]) -> int:
-        return free_slots(self._limits.max_active, (view.stand for view in views))
+        return self._free.free(views)
 
     def _is_time(self, what: str, every: float) -> bool:
         now = time.monotonic()

@@ -19,6 +19,7 @@ from contract import names
 from contract.errors import BadMessage
 from dispatcher.connection import BLOCK, SOCKET, StoreUnavailable, connect, translated
 from dispatcher.dead_letters import DeadLetters, dead_letter
+from dispatcher.promises import Promises
 from dispatcher.requests import Answer, Requests
 
 __all__ = ["BLOCK", "SOCKET", "Answer", "Store", "StoreUnavailable", "connect", "dead_letter"]
@@ -43,7 +44,7 @@ _GLOB = re.compile(r"([*?\[\]\\])")
 """What Redis takes for a pattern in a key's name."""
 
 
-class Store(DeadLetters, Requests):
+class Store(DeadLetters, Requests, Promises):
     """All that is kept in Redis for one queue. Thread-safe, as the client is."""
 
     def __init__(
@@ -54,6 +55,11 @@ class Store(DeadLetters, Requests):
         self._identity = identity
         self._heartbeat = heartbeat
         self._claimed = names.claimed_list(queue, identity)
+
+    @property
+    def identity(self) -> str:
+        """The name of this dispatcher."""
+        return self._identity
 
     # --- the queue --------------------------------------------------------------------------------
     def push(self, raw: bytes) -> int:

@@ -20,10 +20,11 @@ from contract.outcome import Outcome
 from contract.task import Task
 from dispatcher.board import recall, told
 from dispatcher.crew import Crew
-from dispatcher.executors import Executor, Refused, Run
+from dispatcher.executors import Busy, Executor, Refused, Run
 from dispatcher.fairness import account_of, may_run
 from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
 from dispatcher.settings import Limits
+from dispatcher.slots import Slots
 from dispatcher.store import Store
 from dispatcher.verdict import Verdict, is_late, judge, judge_obstacle, judge_report
 from dispatcher.views import View, runs_by_account
@@ -44,6 +45,7 @@ class Supervisor:
         limits: Limits,
         crew: Crew,
         log: Log,
+        slots: Slots,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -51,6 +53,7 @@ class Supervisor:
         self._limits = limits
         self._crew = crew
         self._log = log
+        self._slots = slots
         self._clock = clock
         self._looked: dict[str, float] = {}
 
@@ -177,8 +180,10 @@ class Supervisor:
         now = self._clock()
         due = [v for v in views if _is_due(v, now) and not self._crew.resting(v.name)]
         due.sort(key=lambda view: view.holding.volume.created if view.holding.volume else 0.0)
-        due = self._allowed(due, runs_by_account(views))
-        return self._crew.each(due[: max(0, slots)], lambda view: view.name, self._start)
+        due = self._allowed(due, runs_by_account(views))[: max(0, slots)]
+        granted = self._slots.grant([view.name for view in due])
+        due = [view for view in due if view.name in granted]
+        return self._crew.each(due, lambda view: view.name, self._start)
 
     def _allowed(self, due: Iterable[View], runs: Counter[str]) -> list[View]:
         """Return what the limit of each account allows; a closing run is free."""
@@ -200,11 +205,16 @@ class Supervisor:
         if view.stand is Stand.WAITING:
             self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None})
             fault.point("retry:marked")
+        self._slots.check()
         report = _report(record) if closing else None
         try:
             with told(self._store, record.task):
                 self._executor.start_run(Assignment(record.task, record.attempt, report))
+        except Busy:
+            self._slots.unused(view.name)
+            raise
         except Refused as exc:
+            self._slots.unused(view.name)
             self._give_up(view.name, record, exc)
             return
         fault.point("retry:run")

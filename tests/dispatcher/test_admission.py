@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from contract import names
-from dispatcher.admission import Decision, Do, decide, free_slots
+from dispatcher.admission import Decision, Do, decide
 from dispatcher.executors import Holding, Phase
-from dispatcher.record import CANCELLED, Stand, stamp
+from dispatcher.record import CANCELLED, stamp
 from tests.dispatcher.tasks import (
     NOW,
     done,
@@ -159,11 +159,3 @@ def test_two_ids_of_equal_text_are_one_task() -> None:
     held = hold(volume(task("999")), run())
     assert admit(held, task_id=999).do is Do.DROP
     assert names.object_name(task(999).key) == names.object_name(task("999").key)
-
-
-def test_only_live_runs_take_slots() -> None:
-    stands = [Stand.ACTIVE, Stand.WAITING, Stand.FAILED, Stand.DONE, Stand.START, Stand.ACTIVE]
-    assert free_slots(5, stands) == 3
-    assert free_slots(2, stands) == 0
-    assert free_slots(1, stands) == 0
-    assert free_slots(5, []) == 5

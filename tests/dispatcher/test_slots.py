@@ -1,0 +1,147 @@
+"""The slots of MAX_ACTIVE, shared by dispatchers: never more runs than slots, none leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from contract import names
+from contract.env import Secret
+from dispatcher.executors import Holding, Phase
+from dispatcher.promises import LASTS
+from dispatcher.slots import Slots
+from dispatcher.store import Store, connect
+from dispatcher.views import View, view
+from tests.dispatcher.tasks import failed, hold, judged, run, task, volume, waiting
+
+QUEUE = "q:slots"
+
+
+@pytest.fixture(params=["redis62", "redis7", "valkey9"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of each age."""
+    found: str = request.getfixturevalue(request.param)
+    with redis.Redis.from_url(found) as client:
+        client.flushdb()
+        yield found
+        client.flushdb()
+
+
+def slots(url: str, identity: str, most: int = 5) -> Slots:
+    """The slots as one dispatcher sees them."""
+    return Slots(Store(connect(Secret(url)), QUEUE, identity), most, identity)
+
+
+def views(*holdings: Holding) -> list[View]:
+    return [view(holding) for holding in holdings]
+
+
+def alive(key: str, attempt: int = 1) -> Holding:
+    return hold(volume(task(key), attempt=str(attempt)), run(attempt), key)
+
+
+def ended(key: str, attempt: int = 1) -> Holding:
+    return hold(volume(task(key)), run(attempt, Phase.FAILED), key)
+
+
+def named(*keys: str) -> list[str]:
+    return [names.object_name(key) for key in keys]
+
+
+def test_only_live_runs_take_slots_when_nothing_is_promised(url: str) -> None:
+    one = slots(url, "a")
+    assert one.free(views(alive("1"), waiting(), failed(), alive("2"))) == 3
+    assert slots(url, "b", 1).free(views(alive("1"), alive("2"))) == 0
+    assert one.free([]) == 5
+
+
+def test_two_dispatchers_never_fill_the_same_slot(url: str) -> None:
+    """Neither sees what the other is about to start: only its promise."""
+    one, other = slots(url, "a"), slots(url, "b")
+    assert one.free([]) == other.free([]) == 5
+    assert one.grant(named("1", "2", "3")) == set(named("1", "2", "3"))
+    assert other.grant(named("4", "5", "6", "7")) == set(named("4", "5"))
+    assert one.free([]) == other.free([]) == 0
+
+
+def test_ten_dispatchers_at_once_are_granted_no_more_than_there_is(url: str) -> None:
+    many = [slots(url, f"d{n}", 7) for n in range(10)]
+    for one in many:
+        one.free([])
+
+    def ask(number: int) -> set[str]:
+        return many[number].grant(named(*(f"{number}-{n}" for n in range(3))))
+
+    with ThreadPoolExecutor(10) as pool:
+        granted = list(pool.map(ask, range(10)))
+    assert 0 < sum(map(len, granted)) <= 7
+
+
+def test_a_promise_and_the_run_that_came_of_it_take_one_slot(url: str) -> None:
+    one, other = slots(url, "a"), slots(url, "b")
+    one.free([])
+    one.grant(named("1"))
+    assert other.free(views(alive("1"))) == 4
+    assert one.free(views(alive("1"))) == 4
+
+
+def test_an_ended_run_frees_its_slot_at_once(url: str) -> None:
+    one, other = slots(url, "a"), slots(url, "b")
+    one.free([])
+    one.grant(named("1"))
+    assert other.free(views(ended("1"))) == 5
+    assert one.free([]) == 5
+
+
+def test_the_end_of_an_earlier_run_does_not_free_the_slot_of_the_next(url: str) -> None:
+    due = hold(volume(task("1"), attempt="2", outcome=judged("temporary")), run(phase=Phase.FAILED))
+    one, other = slots(url, "a"), slots(url, "b")
+    one.free(views(due))
+    assert one.grant([due.name]) == {due.name}
+    assert other.free(views(due)) == 4
+
+
+def test_leave_that_was_not_used_is_taken_back(url: str) -> None:
+    one = slots(url, "a", 1)
+    one.free([])
+    one.grant(named("1"))
+    assert one.free([]) == 0
+    one.unused(names.object_name("1"))
+    assert one.free([]) == 1
+    assert one.grant(named("2")) == set(named("2"))
+
+
+def test_a_repeat_of_a_started_order_does_not_take_its_promise_back(url: str) -> None:
+    one, other = slots(url, "a"), slots(url, "b")
+    one.free([])
+    one.grant(named("1"))
+    assert one.grant(named("1")) == set(named("1"))
+    one.unused(names.object_name("1"))
+    assert other.free([]) == 5 - 1
+
+
+def test_a_task_that_has_a_slot_needs_no_other(url: str) -> None:
+    one, other = slots(url, "a", 1), slots(url, "b", 1)
+    one.free([])
+    one.grant(named("1"))
+    other.free([])
+    assert other.grant(named("2", "1")) == set(named("1"))
+    other.free(views(alive("1")))
+    assert other.grant(named("1")) == set(named("1"))
+
+
+def test_promises_of_the_dead_lapse_by_themselves(url: str) -> None:
+    one = slots(url, "a", 1)
+    one.free([])
+    one.grant(named("1"))
+    with redis.Redis.from_url(url) as client:
+        key = names.slots_key(QUEUE)
+        member = f"{names.object_name('1')}/1/a"
+        now = client.time()[0]  # type: ignore[index]
+        lapses = client.zscore(key, member)
+        assert lapses is not None and LASTS - 5 <= float(lapses) - now <= LASTS  # type: ignore[arg-type]
+        client.zadd(key, {member: now})
+    assert slots(url, "b", 1).free([]) == 1
