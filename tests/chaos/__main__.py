@@ -1,0 +1,50 @@
+"""Chaos by hand: `python -m tests.chaos --orders 500 --seconds 120 --dispatchers 5`.
+
+Prints its seed first; the same seed draws the same orders and faults. Ends with 1 when an order was
+lost, done twice, or more runs were alive than may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.machine import Machine
+from tests.chaos.schedule import draw
+from tests.chaos.story import Story
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Chaos by hand.")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--orders", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--every", type=float, default=0.7, help="seconds between two faults")
+    parser.add_argument("--dispatchers", type=int, default=2)
+    parser.add_argument("--max-active", type=int, default=5)
+    parser.add_argument("--executor", choices=("local", "kubernetes"), default="local")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Live through one chaos, print its report."""
+    options = _options()
+    print(f"seed {options.seed}", flush=True)
+    schedule = draw(options.seed, options.orders, options.seconds, options.every)
+    folder = Path(tempfile.mkdtemp(prefix="course-runner-chaos-"))
+    story = Story(schedule, Machine(folder), folder, options.dispatchers, options.max_active)
+    report = story.live()
+    print(report)
+    if report.lawful and report.peak <= options.max_active:
+        shutil.rmtree(folder)
+        return 0
+    print(f"NOT LAWFUL. Again: --seed {options.seed}. What was said: {story.dispatchers.log}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
