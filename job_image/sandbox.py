@@ -41,17 +41,18 @@ class Sandbox:
 
 
 @contextmanager
-def refusals(path: Path) -> Iterator[None]:
+def refusals(path: Path | str) -> Iterator[None]:
     """Translate the file system's refusals: no space is `VolumeFull`, all else `Temporary`."""
     try:
         yield
     except OSError as exc:
+        name = Path(path).name
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise VolumeFull(
-                f"The volume is full: writing {path.name} failed ({os.strerror(exc.errno)}).",
+                f"The volume is full: writing {name} failed ({os.strerror(exc.errno)}).",
                 advice="Order it again with a larger volumeSize.",
             ) from exc
-        raise Temporary(f"The volume refused {path.name}: {exc.strerror or exc}.") from exc
+        raise Temporary(f"The volume refused {name}: {exc.strerror or exc}.") from exc
 
 
 def write_durably(path: Path, content: bytes) -> None:

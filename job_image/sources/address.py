@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 _NOTHING = SplitResult("", "", "", "", "")
@@ -10,6 +11,7 @@ PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str, int | None]
 
 
+@lru_cache(256)  # each address is looked at several times in a row
 def parts(url: str) -> SplitResult:
     """Return the parts of an address; all empty when it is none."""
     try:
@@ -37,6 +39,7 @@ def place(url: str) -> str:
     return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
+@lru_cache(256)
 def origin(url: str) -> Origin:
     """Return what must be equal for two addresses to belong to one server."""
     found = parts(url)

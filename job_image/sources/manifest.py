@@ -1,20 +1,23 @@
 """What of a course is on the volume: the plan with every file's state, in `.state/manifest.json`.
 
     {"schema": 1, "course": {...}, "folder": ..., "skipped": [{"title", "reason"}],
-     "files": [{"key", "kind", "lecture", "path", "state", "size", "etag"}]}
+     "files": [{"key", "kind", "lecture", "path", "state", "size", "etag", "reason"}]}
 
-`state` is `planned` or `complete`; `size` of a complete file is what the file must have. The whole
-is written when the plan is made and at the end; in between each finished file adds one line to
-`fetched.jsonl`, because a course of thousands of files would otherwise write its manifest
+`state` is `planned`, `complete`, `skipped` or `failed`, the last two with a reason; `size` of a
+complete file is what the file must have, `etag` the server's or, of a file made here, a digest. The
+whole is written when the plan is made and at the end; in between each finished file adds one line
+to `fetched.jsonl`, because a course of thousands of files would otherwise write its manifest
 thousands of times. A line may be lost with the machine; its file is then fetched again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from io import FileIO
 from typing import Any
 
 from contract import names
@@ -22,6 +25,7 @@ from job_image.sandbox import Sandbox, refusals, write_durably
 from job_image.sources.plan import Plan
 
 SCHEMA = 1
+SKIPPED = "skipped"
 JOURNAL_FILE = "fetched.jsonl"
 
 
@@ -35,6 +39,9 @@ class Record:
     etag: str = ""
 
 
+_FIELDS = tuple(field.name for field in fields(Record))
+
+
 class Manifest:
     """The records of one volume. Thread-safe."""
 
@@ -42,7 +49,12 @@ class Manifest:
         self._path = sandbox.state_file(names.MANIFEST_FILE)
         self._journal = sandbox.state_file(JOURNAL_FILE)
         self._lock = threading.Lock()
+        self._file: FileIO | None = None
         self.records: dict[str, Record] = {}
+        self.left: dict[str, str] = {}
+        """Keys of files that turned out to be not for us, and why."""
+        self.failed: dict[str, str] = {}
+        """Keys of files that this run could not have, and why."""
 
     def load(self) -> None:
         """Read what earlier runs have finished; broken parts count as nothing."""
@@ -51,10 +63,13 @@ class Manifest:
         lines = [_object(line) for line in _bytes(self._journal).splitlines()]
         found = [*(files if isinstance(files, list) else ()), *lines]
         self.records = {one.key: one for one in map(_record, found) if one}
+        left = dict(one for one in map(_left, found) if one)
+        self.left = {key: why for key, why in left.items() if key not in self.records}
 
     def write(self, plan: Plan) -> None:
         """Write the whole durably, if it says anything new; the journal begins anew."""
-        content = json.dumps(self._document(plan), indent=1).encode()
+        content = self._text(plan).encode()
+        self._close()
         if content != _bytes(self._path):  # a full volume must not stop a run that writes nothing
             write_durably(self._path, content)
         with refusals(self._journal):
@@ -62,20 +77,39 @@ class Manifest:
 
     def finished(self, record: Record) -> None:
         """Note a file whose bytes are durable and which has its name, or is about to get it."""
-        line = json.dumps(asdict(record)) + "\n"
-        with self._lock, refusals(self._journal):
+        with self._lock:
             self.records[record.key] = record
-            with self._journal.open("ab", buffering=0) as file:
-                file.write(line.encode())
+            self._note({name: getattr(record, name) for name in _FIELDS})
 
-    def _document(self, plan: Plan) -> Mapping[str, Any]:
-        return {
+    def leave(self, key: str, reason: str) -> None:
+        """Note a file that is not for us, for this run and all others on this volume."""
+        with self._lock:
+            self.left[key] = reason
+            self._note({"key": key, "state": SKIPPED, "reason": reason})
+
+    def _note(self, values: Mapping[str, Any]) -> None:
+        line = (json.dumps(values) + "\n").encode()
+        with refusals(self._journal):
+            if self._file is None:
+                self._file = self._journal.open("ab", buffering=0)
+            self._file.write(line)
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _text(self, plan: Plan) -> str:
+        """Return the document with one line per file: readable, and quickly made."""
+        head = {
             "schema": SCHEMA,
             "course": asdict(plan.course),
             "folder": plan.folder,
             "skipped": [asdict(one) for one in plan.skipped],
-            "files": list(self._files(plan)),
         }
+        files = ",\n ".join(map(json.dumps, self._files(plan)))
+        return f'{json.dumps(head)[:-1]},\n"files": [\n {files}\n]}}\n'
 
     def _files(self, plan: Plan) -> Iterable[Mapping[str, Any]]:
         for file in plan.files:
@@ -85,10 +119,19 @@ class Manifest:
                 "kind": file.kind,
                 "lecture": file.lecture,
                 "path": file.path,
-                "state": "complete" if record else "planned",
+                "state": "complete" if record else self._state(file.key),
                 "size": record.size if record else file.size,
                 "etag": record.etag if record else "",
+                "reason": "" if record else self.left.get(file.key) or self.failed.get(file.key),
             }
+
+    def _state(self, key: str) -> str:
+        return SKIPPED if key in self.left else "failed" if key in self.failed else "planned"
+
+
+def digest(content: bytes) -> str:
+    """Return what tells a file made here from another one: the beginning of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _bytes(path: Any) -> bytes:
@@ -102,6 +145,14 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _left(data: Any) -> tuple[str, str] | None:
+    """Read a file that was left out; None for any other."""
+    if not isinstance(data, dict) or data.get("state") != SKIPPED:
+        return None
+    key, reason = data.get("key"), data.get("reason")
+    return (key, reason) if isinstance(key, str) and isinstance(reason, str) else None
 
 
 def _record(data: Any) -> Record | None:

@@ -41,8 +41,8 @@ class Part:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self.path = folder / f"{key}.part"
-        self._note = folder / f"{key}.json"
+        self._path = f"{folder}/{key}.part"
+        self._note = f"{folder}/{key}.json"
         self._file: int | None = None
         self._noted = False
         self._has_note = True
@@ -51,10 +51,15 @@ class Part:
         self.offset = 0
         """Bytes that are there and good."""
 
+    @property
+    def path(self) -> Path:
+        """Where the bytes lie."""
+        return Path(self._path)
+
     def load(self) -> None:
         """Find what an earlier run left; what cannot be relied on counts as nothing."""
         self._has_note = os.path.lexists(self._note)
-        note = _read(self._note) if self._has_note else None
+        note = _read(Path(self._note)) if self._has_note else None
         if note is None or not self.path.exists():
             return
         size = self.path.stat().st_size
@@ -66,7 +71,7 @@ class Part:
     def begin(self, known: Known) -> None:
         """Forget all bytes; what comes now belongs to `known`."""
         self.known, self.offset, self._synced, self._noted = known, 0, 0, False
-        with refusals(self.path):
+        with refusals(self._path):
             is_new = self._file is None
             file = self._open()
             if not is_new:
@@ -85,7 +90,7 @@ class Part:
         """Hand bytes to the kernel. Raise `VolumeFull` when they do not fit."""
         file = self._open()
         left = memoryview(data)
-        with refusals(self.path):
+        with refusals(self._path):
             while left:
                 written = os.pwrite(file, left, self.offset)
                 left = left[written:]
@@ -95,20 +100,20 @@ class Part:
 
     def tail(self, length: int) -> bytes:
         """Return the last `length` bytes."""
-        with refusals(self.path), self.path.open("rb") as file:
+        with refusals(self._path), self.path.open("rb") as file:
             file.seek(self.offset - length)
             return file.read(length)
 
     def content(self) -> bytes:
         """Return all bytes (of a small file)."""
-        with refusals(self.path):
+        with refusals(self._path):
             return self.path.read_bytes()
 
     def sync(self) -> None:
         """Make what is there survive a power cut."""
         if self._file is None or not self._noted:
             return
-        with refusals(self.path):
+        with refusals(self._path):
             os.fdatasync(self._file)
         self._synced = self.offset
         self._write_note()
@@ -126,7 +131,7 @@ class Part:
             os.fsync(file)
             self.close()
             fault.point("fetch:recorded")
-            _rename(self.path, target)
+            _rename(self._path, target)
             fault.point("fetch:named")
             sync_folder(target.parent)
         self._forget_note()
@@ -136,14 +141,14 @@ class Part:
         self.close()
         self.known, self.offset, self._noted = Known(), 0, False
         self._forget_note()
-        with refusals(self.path):
+        with refusals(self._path):
             self.path.unlink(missing_ok=True)
 
     def _open(self) -> int:
         """Return the open file, locked and cut to what is good."""
         if self._file is None:
-            with refusals(self.path):
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            with refusals(self._path):
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.ftruncate(file, self.offset)
@@ -156,22 +161,23 @@ class Part:
     def _forget_note(self) -> None:
         if self._has_note:
             with refusals(self._note):
-                self._note.unlink(missing_ok=True)
+                Path(self._note).unlink(missing_ok=True)
             self._has_note = self._noted = False
 
     def _write_note(self) -> None:
         note = {"boot": boot(), "synced": self._synced, "known": asdict(self.known)}
-        write_durably(self._note, json.dumps(note).encode())
+        write_durably(Path(self._note), json.dumps(note).encode())
         fault.point("fetch:noted")
         self._noted = self._has_note = True
 
 
-def _rename(path: Path, target: Path) -> None:
+def _rename(path: str, target: Path) -> None:
+    """Give a file its name; its folder is made when it turns out to be missing."""
     try:
-        path.replace(target)
+        Path(path).replace(target)
     except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        Path(path).replace(target)
 
 
 def boot() -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from functools import lru_cache
 
 OVERLAP = 64 * 1024
 """Bytes fetched twice and compared when no validator can vouch for the object."""
@@ -139,10 +141,15 @@ def _describe(headers: Mapping[str, str]) -> Known:
 def _reliable_date(headers: Mapping[str, str]) -> str:
     modified = headers.get("Last-Modified", "").strip()
     try:
-        age = parsedate_to_datetime(headers.get("Date", "")) - parsedate_to_datetime(modified)
+        age = _date(headers.get("Date", "")) - _date(modified)
     except (ValueError, TypeError, OverflowError, IndexError):
         return ""
     return modified if age.total_seconds() >= DATE_AGE else ""
+
+
+@lru_cache(64)  # a server's answers of one second carry one date
+def _date(text: str) -> datetime:
+    return parsedate_to_datetime(text)
 
 
 def _differs(headers: Mapping[str, str], known: Known) -> bool:
