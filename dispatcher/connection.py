@@ -8,13 +8,15 @@ the loop at once, which rests and looks again. Foreign errors become `StoreUnava
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.credentials import CredentialProvider
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -48,7 +50,7 @@ def translated() -> Iterator[None]:
         yield
     except (redis.RedisError, RedisClusterException) as exc:
         raise StoreUnavailable(
-            f"Redis cannot be used: {exc}",
+            f"Redis cannot be used: {_words(exc)}",
             advice="Start `course-runner local` where it is to run, or check REDIS_URL.",
         ) from exc
 
@@ -117,15 +119,43 @@ def _judge(about: dict[str, Any]) -> list[str]:
     return []
 
 
-def connect(url: Secret) -> redis.Redis:
-    """Return a client that does not retry. It connects at its first call."""
+def _words(error: Exception) -> str:
+    """Return what the server said; its answer to a missing or wrong password is a riddle."""
+    text = str(error)
+    if isinstance(error, redis.AuthenticationError) or text.startswith("HELLO must be called"):
+        return "it refuses the user or the password of REDIS_URL."
+    return text
+
+
+class _Renewed(CredentialProvider):
+    """User and password as the settings have them now, asked for at every new connection.
+
+    A password that is changed in a mounted Secret is then taken up without a restart.
+    """
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        self._read = read
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        parts = urlsplit(self._read())
+        password = unquote(parts.password or "")
+        user = unquote(parts.username or "")
+        return (user, password) if user else (password,)
+
+
+def connect(url: Secret, renew: Callable[[], str] | None = None) -> redis.Redis:
+    """Return a client that does not retry. It connects at its first call.
+
+    `renew` returns the address as the settings have it now; of one server's, user and password are
+    taken from it.
+    """
     try:
         address = parse(url.reveal())
         if address.kind == SENTINEL:
             return _by_sentinel(address)
         if address.kind == CLUSTER:
             return cast(redis.Redis, _LateCluster(address))
-        return redis.Redis.from_url(url.reveal(), **_patience())
+        return _one_server(url.reveal(), renew)
     except BadAddress as exc:
         raise Misconfigured(f"REDIS_URL must be {exc}.") from None
     except ValueError:  # its words would repeat the address
@@ -133,6 +163,14 @@ def connect(url: Secret) -> redis.Redis:
             "REDIS_URL is no address that a Redis client takes.",
             advice="It is like redis://:password@host:6379/0; options go behind a question mark.",
         ) from None
+
+
+def _one_server(url: str, renew: Callable[[], str] | None) -> redis.Redis:
+    parts = urlsplit(url)
+    if renew is None or not parts.password:
+        return redis.Redis.from_url(url, **_patience())
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return redis.Redis.from_url(bare, credential_provider=_Renewed(renew), **_patience())
 
 
 def _patience() -> dict[str, Any]:

@@ -64,7 +64,8 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     if settings.redis_url is None:
         raise BadSettings(["REDIS_URL is not set; it is where the queue lives."])
     log = log_from(settings)
-    store = Store(connect(settings.redis_url), settings.queue, settings.identity)
+    client = connect(settings.redis_url, lambda: _address(settings))
+    store = Store(client, settings.queue, settings.identity)
     executor = executor_from(settings)
     loop = Loop(store, executor, settings.limits, log)
     warn_about(settings.limits, log)
@@ -75,6 +76,16 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         ready()
         loop.run()
         _leave(store, executor, log)
+
+
+def _address(settings: Settings) -> str:
+    """Return REDIS_URL as a mounted Secret has it now; as at the start where there is none."""
+    known = settings.environment.get("REDIS_URL", "")
+    folder = settings.environment.get(env.SETTINGS_DIR)
+    try:
+        return env.load({env.SETTINGS_DIR: folder}).get("REDIS_URL", known) if folder else known
+    except BadSettings:  # it is being replaced at this moment
+        return known
 
 
 def _started(executor: Executor, loop: Loop, log: Log) -> bool:
