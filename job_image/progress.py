@@ -71,6 +71,7 @@ class Progress:
         self._items = 0
         self._percent = percent
         self._message = ""
+        self._skipped: dict[str, str] = {}
         self._next = 0.0
 
     def begin(self, phase: str, *, total_bytes: int | None = None, total_items: int = 0) -> None:
@@ -100,6 +101,12 @@ class Progress:
             self._message = message
             self._publish()
 
+    def leave_out(self, count: int, reasons: str) -> None:
+        """Set how many items cannot be had, and why in short. Goes with all later updates."""
+        with self._lock:
+            self._skipped = {"skipped": str(count), "skipped_reasons": reasons}
+            self._publish()
+
     def _publish(self) -> None:
         self._next = time.monotonic() + INTERVAL
         fields = self._fields()
@@ -118,6 +125,7 @@ class Progress:
             "attempt": str(self._attempt),
             "message": self._message,
             "updated": f"{time.time():.3f}",
+            **self._skipped,
         }
 
     def _reached(self) -> float:

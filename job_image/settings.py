@@ -37,6 +37,12 @@ class PlatformSettings:
     """An own downloader instead, with {url} and {dir}; empty means the built-in one."""
     timeout: float
     """Seconds that the own downloader may take in one attempt."""
+    skips_failed: bool = False
+    """Whether a course completes without the items that could not be had."""
+    numbers_run_on: bool = False
+    """Lectures are numbered through the whole course instead of within each chapter."""
+    is_named_by_id: bool = False
+    """The course folder is called by the course's id instead of its name."""
     widest: int = 16
     """What `concurrency` may grow to while each connection is slow and nobody asked for less."""
 
@@ -159,6 +165,9 @@ def _platform(reader: Reader) -> PlatformSettings:
         widest=at_once or 16,
         command=_words(reader, "DOWNLOAD_COMMAND"),
         timeout=reader.seconds("DOWNLOAD_TIMEOUT", 6 * 3600),
+        skips_failed=reader.choice("ON_ITEM_FAILURE", ("fail", "skip"), "fail") == "skip",
+        numbers_run_on=reader.flag("CONTINUE_LECTURE_NUMBERS"),
+        is_named_by_id=reader.flag("ID_AS_COURSE_NAME"),
     )
     if not settings.command and settings.token is None and settings.tokens_file is None:
         reader.faults.append(

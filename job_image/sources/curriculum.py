@@ -69,6 +69,8 @@ class Entry:
     title: str
     asset: Asset | None = None
     supplements: tuple[Asset, ...] = ()
+    sort: str = ""
+    """Of a quiz: simple-quiz, practice-test, coding-exercise, or other."""
 
 
 def entries(results: Iterable[Any]) -> list[Entry]:
@@ -85,6 +87,7 @@ def entry(data: Mapping[str, Any], kind: str = "") -> Entry:
         title=_text(data, "title"),
         asset=_asset(main) if isinstance(main, dict) else None,
         supplements=tuple(_asset(one) for one in _objects(data.get("supplementary_assets"))),
+        sort=_text(data, "type"),
     )
 
 
@@ -134,9 +137,14 @@ def _label(data: Mapping[str, Any]) -> str:
 
 def _download(data: Mapping[str, Any], kind: str) -> str:
     """Return the first address of the file: under its own kind, or under whatever there is."""
-    places = data.get("download_urls")
-    names = [kind, *(places if isinstance(places, dict) else ())]
-    found = (_text(one, "file") for name in names for one in _objects(_inside(places, name)))
+    places = [data.get("download_urls"), data.get("stream_urls")]
+    found = (
+        _text(one, "file")
+        for place in places
+        if isinstance(place, dict)
+        for name in (kind, *place)
+        for one in _objects(place.get(name))
+    )
     return next(filter(is_http, found), "")
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import unquote
 
 NAME_LIMIT = 215
 """Bytes of a file's name in UTF-8: the 255 of the usual file systems less 40 for the suffixes that
 uploads and downloads add while they work."""
 FOLDER_LIMIT = 100
 CHAPTER_LIMIT = 120
-"""Bytes of the two folders: a whole path stays under 440, far below the 1024 of the narrowest
-system, whatever stands before it."""
+"""Bytes of the two folders: a whole path stays under 440 (an image's under 520), far below the 1024
+of the narrowest system, whatever stands before it."""
+IMAGE_LIMIT = 60
 EXTENSION_LIMIT = 16
 
 _DASHED = str.maketrans(dict.fromkeys("/\\|\u2044\u2215\u29f8\uff0f\uff3c", "-"))
@@ -30,6 +32,8 @@ _JOINERS = "\u200c\u200d"
 def clean(text: str) -> str:
     """Return `text` without what a file system, a shell window or a reader stumbles over."""
     text = unicodedata.normalize("NFC", text).translate(_DASHED).translate(_DROPPED)
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     text = "".join(" " if char.isspace() else char for char in text if _is_visible(char))
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
@@ -68,6 +72,12 @@ def file(number: int, stem: str, tail: str, extension: str) -> str:
     end = cut(clean(tail), 60) + extension
     head = f"{number:03d} {_titled(stem, 'Untitled')}"
     return cut(head, NAME_LIMIT - len(end.encode())).rstrip(". ") + end
+
+
+def image(number: int, path: str) -> str:
+    """Return the name of a text's image, such as `02 diagram.png`; its folder is long."""
+    stem, extension = split(unquote(path).rpartition("/")[2])
+    return cut(f"{number:02d} {_titled(stem, 'image')}", IMAGE_LIMIT).rstrip(". ") + extension
 
 
 def _titled(title: str, otherwise: str) -> str:

@@ -1,59 +1,46 @@
 """The plan of a course: every file with its key, its path and where it comes from, in order. Pure.
 
-Goes in: the course, its curriculum, the order's wishes. Comes out: `Plan`. A file's key is made of
-the platform's own ids, so a renamed or moved lecture is recognised, and a lecture that got another
-video is not mistaken for the old one. What is left out is listed with its reason, never dropped.
+Goes in: the course, its curriculum, the order's wishes. Comes out: `Plan`. What is left out is
+listed with its reason, never dropped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import html
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote
 
-from job_image.sources import Skipped, address, choice, naming
+from job_image.sources import Skipped, address, naming, texts
 from job_image.sources.choice import Wishes
 from job_image.sources.course import Course
-from job_image.sources.curriculum import HLS, Asset, Entry
+from job_image.sources.curriculum import Entry
+from job_image.sources.items import Source, left_out, sources
+
+ASKED = ("quiz", "questions")
+"""Kinds whose content the platform's API gives when asked for, one by one."""
+
+LINKS_FILE = "external-links.txt"
+"""In the course folder: every link that the course gives to the world outside."""
 
 LOOSE = "00 - Lectures"
 """Folder of the lectures that stand before any chapter."""
 
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_ARTICLE = """<!DOCTYPE html>
-<html><head><meta charset="utf-8"><title>{title}</title></head>
-<body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
-
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One file of a lecture, before it has a number and a folder.
-
-    `url` is where it is fetched from, or "" when `content` holds it already.
-    """
+class Image:
+    """An image of a text: the key of its file, its address, and the link that leads to the file."""
 
     key: str
-    kind: str
-    """video, document, attachment, caption, article or link."""
-    stem: str
-    tail: str
-    extension: str
-    url: str = ""
-    content: bytes = b""
-    size: int | None = None
-    """Bytes, where the platform tells; an estimate for videos, whose renditions differ."""
+    url: str
+    link: str
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file to have. `path` is relative to the sandbox, with `/` between its parts."""
+    """One file to have. `path` is relative to the sandbox, with `/` between its parts.
+
+    `content` None: it is fetched. `images` of a text are fetched too, and it is made after them.
+    """
 
     key: str
     kind: str
@@ -61,6 +48,14 @@ class File:
     lecture: str
     size: int | None
     content: bytes | None = None
+    images: tuple[Image, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What people call it: its path in the course folder, without an extension."""
+        inside = self.path.partition("/")[2]
+        place, slash, name = inside.rpartition("/")
+        return f"{place}{slash}{naming.split(name)[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +72,11 @@ class Plan:
 
 def make(course: Course, curriculum: Sequence[Entry], wishes: Wishes) -> Plan:
     """Return the plan. Numbers restart in each chapter; items that are left out count too."""
-    maker = _Maker(naming.folder(course.slug, course.id), wishes)
+    name = course.id if wishes.is_named_by_id else course.slug
+    maker = _Maker(naming.folder(name, course.id), wishes)
     for entry in curriculum:
         maker.add(entry)
+    maker.add_links()
     return Plan(
         course=course,
         folder=maker.folder,
@@ -104,11 +101,12 @@ class _Maker:
         self._keys: dict[str, Entry] = {}
         self._place = f"{folder}/{LOOSE}"
         self._number = 0
+        self._links: list[tuple[str, str]] = []
 
     def add(self, entry: Entry) -> None:
         if entry.kind == "chapter":
             self.chapters += 1
-            self._number = 0
+            self._number = self._number if self._wishes.runs_on else 0
             self._place = f"{self.folder}/{naming.chapter(self.chapters, entry.title)}"
             return
         self._number += 1
@@ -132,127 +130,35 @@ class _Maker:
         self._keys[candidate] = entry
         return candidate
 
+    def add_links(self) -> None:
+        """Add the one list of all external links, if there are any."""
+        if self._links:
+            content = texts.links(self._links)
+            path = f"{self.folder}/{LINKS_FILE}"
+            self.files.append(File("external-links", "link", path, "", len(content), content))
+
     def _add_file(self, entry: Entry, source: Source, key: str) -> None:
         name = naming.file(self._number, source.stem, source.tail, source.extension)
         path = self._names.unique(self._place, name)
-        content = None if source.url else source.content
-        self.files.append(File(key, source.kind, path, entry.id, source.size, content))
+        content = None if source.url or source.kind in ASKED else source.content
+        pictures = self._add_images(entry, source) if source.images else ()
+        file = File(key, source.kind, path, entry.id, source.size, content, pictures)
+        self.files.append(file)
         if source.url:
             self.urls[key] = source.url
+        if source.link:
+            self._links.append((file.title, source.link))
 
-
-def left_out(entry: Entry, wishes: Wishes) -> list[tuple[str, str]]:
-    """Return what of an entry cannot be had: what it is beside the lecture ("" itself), and why."""
-    if entry.kind != "lecture":
-        return [("", f"kind: {_word(entry.kind)}")]
-    missing = [("", _why(entry.asset))] if not any(_main(entry, wishes)) else []
-    for extra in entry.supplements:
-        if not any(_supplement(entry, extra)):
-            missing.append((f": {naming.clean(_filename(extra))}", _why(extra)))
-    return missing
-
-
-def _why(asset: Asset | None) -> str:
-    if asset is None:
-        return "kind: empty lecture"
-    if asset.is_protected:
-        return "drm"
-    if any(stream.kind == HLS for stream in asset.streams):
-        return "kind: hls"
-    return f"kind: {_word(asset.kind)} without a file"
-
-
-def _word(text: str) -> str:
-    return naming.cut(naming.clean(text).lower(), 40) or "unknown"
-
-
-def sources(entry: Entry, wishes: Wishes) -> Iterator[Source]:
-    """Give all files of an entry that are wanted: the main one, captions, supplements."""
-    if entry.kind != "lecture":
-        return
-    yield from _main(entry, wishes)
-    if entry.asset:
-        yield from _captions(entry, entry.asset, wishes)
-    for extra in entry.supplements:
-        yield from _supplement(entry, extra)
-
-
-def addresses(entry: Entry, wishes: Wishes) -> dict[str, str]:
-    """Return where the files of an entry are fetched from, by key: what a renewal gives."""
-    return {source.key: source.url for source in sources(entry, wishes) if source.url}
-
-
-def _main(entry: Entry, wishes: Wishes) -> Iterator[Source]:
-    asset = entry.asset
-    if asset is None:
-        return
-    if asset.kind == "Article":
-        yield _article(entry, asset)
-    elif asset.kind.startswith("Video"):
-        yield from _video(entry, asset, wishes)
-    elif asset.download:
-        _, extension = naming.split(_filename(asset))
-        key = _key(entry.id, asset.id, "file")
-        yield Source(
-            key, "document", entry.title, "", extension, url=asset.download, size=asset.size
-        )
-
-
-def _video(entry: Entry, asset: Asset, wishes: Wishes) -> Iterator[Source]:
-    stream = choice.rendition(asset.streams, wishes.height)
-    if stream is not None:
-        key = _key(entry.id, asset.id, stream.label)
-        yield Source(key, "video", entry.title, "", ".mp4", url=stream.url, size=asset.size)
-
-
-def _article(entry: Entry, asset: Asset) -> Source:
-    title = html.escape(naming.clean(entry.title))
-    content = _ARTICLE.format(title=title, body=asset.body).encode("utf-8", "replace")
-    return Source(
-        _key(entry.id, asset.id, "article"),
-        "article",
-        entry.title,
-        "",
-        ".html",
-        content=content,
-        size=len(content),
-    )
-
-
-def _captions(entry: Entry, asset: Asset, wishes: Wishes) -> Iterator[Source]:
-    for one in choice.captions(asset.captions, wishes.locales):
-        key = _key(entry.id, asset.id, f"caption-{one.id}-{one.locale}")
-        yield Source(key, "caption", entry.title, f"_{one.locale}", ".srt", url=one.url)
-
-
-def _supplement(entry: Entry, asset: Asset) -> Iterator[Source]:
-    key = _key(entry.id, asset.id, "supplement")
-    if address.is_http(asset.external):
-        name = asset.title or address.host(asset.external)
-        content = _shortcut(asset.external)
-        yield Source(key, "link", name, "", ".url", content=content, size=len(content))
-    elif asset.download:
-        stem, extension = naming.split(_filename(asset))
-        yield Source(key, "attachment", stem, "", extension, url=asset.download, size=asset.size)
-
-
-def _shortcut(url: str) -> bytes:
-    """Return a link file; control characters would let an address write lines of its own."""
-    plain = "".join(char for char in url if char.isprintable())
-    return f"[InternetShortcut]\r\nURL={plain}\r\n".encode("utf-8", "replace")
-
-
-def _filename(asset: Asset) -> str:
-    """Return the name a file was uploaded under; failing that, the one in its address."""
-    for name in (asset.filename, asset.title, unquote(address.parts(asset.download).path)):
-        if naming.split(name.rpartition("/")[2])[1]:
-            return name.rpartition("/")[2]
-    return asset.filename or asset.title
-
-
-def _key(*parts: str) -> str:
-    """Return a key that is safe as a file's name, one for each combination of parts."""
-    text = "-".join(part.replace("-", "--") for part in parts)
-    if _KEY.fullmatch(text) and text.strip("."):
-        return text
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:40]
+    def _add_images(self, entry: Entry, text: Source) -> tuple[Image, ...]:
+        """Add the images of a text, in a folder beside it."""
+        folder = self._names.unique(self._place, naming.file(self._number, text.stem, "_files", ""))
+        found = []
+        for number, (key, url) in enumerate(text.images, 1):
+            key = self._new_key(entry, key)
+            if not key:
+                continue
+            path = self._names.unique(folder, naming.image(number, address.parts(url).path))
+            self.files.append(File(key, "image", path, entry.id, None))
+            self.urls[key] = url
+            found.append(Image(key, url, quote(path.removeprefix(f"{self._place}/"))))
+        return tuple(found)

@@ -9,43 +9,40 @@ the volume's word for what is done: a complete course costs two requests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
-from contract.errors import NotEntitled, Stopped, Temporary
+from contract.errors import NotEntitled, Temporary
 from job_image.context import Context
-from job_image.sandbox import Sandbox, refusals, sync_folder, write_durably
 from job_image.sources import (
     Fetched,
     address,
-    captions,
     choice,
     course,
     curriculum,
+    items,
     plan,
+    remains,
     resume,
     tokens,
 )
 from job_image.sources.api import Api
 from job_image.sources.crew import Crew, attended
 from job_image.sources.figures import size
-from job_image.sources.http import Means, Transfer
+from job_image.sources.hands import Hands, Job, file_of, remembered
+from job_image.sources.http import Means
 from job_image.sources.links import Links
-from job_image.sources.manifest import Manifest, Record
+from job_image.sources.manifest import Manifest
 from job_image.sources.pace import Pace, Patience
 from job_image.sources.part import Part
 from job_image.sources.plan import File, Plan
-from job_image.sources.ranges import Known
+from job_image.sources.sheets import Sheets
 from job_image.sources.space import Space
+from job_image.sources.stream import bytes_in, folder_of
 from job_image.sources.tally import Tally
 from job_image.sources.wire import Wire
 from job_image.stop import Stop
-
-SKIPPED_FILE = "SKIPPED.txt"
-"""In the course folder: what could not be had, and why. Travels with the course."""
-
-_MADE = ".made"
-"""Marks the part of a file that is made here, such as captions turned into SubRip."""
 
 _LECTURE = {
     "fields[lecture]": "title,description,view_html,asset,supplementary_assets",
@@ -83,35 +80,40 @@ class _Fetch:
         self._pace = pace
         self._log = context.log.bind(phase="fetch")
         token = tokens.choose(settings, context.task.email)
-        self._crew = Crew[File](settings.concurrency, self._fetch_file, settings.widest)
+        self._crew = Crew[Job](settings.concurrency, self._work, settings.widest)
         self._wire = Wire(_base(context), token, pace, settings.widest)
         self._patience = Patience(pace, self._crew.shrink)
         self._api = Api(self._wire, pace, self._patience)
-        self._wishes = choice.wishes(context.task.quality, context.task.captions)
+        self._wishes = replace(
+            choice.wishes(context.task.quality, context.task.captions),
+            runs_on=settings.numbers_run_on,
+            is_named_by_id=settings.is_named_by_id,
+            base=self._wire.base,
+        )
         self._manifest = Manifest(context.sandbox)
         self._tally = Tally(context.progress, self._log)
         self._space = Space(context.sandbox.root)
         self._course_id = ""
-        self._links: Links
+        self._hands: Hands
 
     def run(self) -> Fetched:
         made = attended(self._plan, self._context.stop, self._wire.abort)
-        left = self._look_around(made)
-        self._links = Links(made.urls, self._renew, self._pace.margin)
-        failed = self._all(left)
+        self._hands = self._equip(made)
+        failed = self._all(self._look_around(made))
         if failed:
             self._log.event("RESUME", "Trying %d failed files once more.", len(failed))
-            failed = self._all(list(failed))
-        self._finish(made)
-        if failed:
-            raise _failure(failed, len(made.files))
-        return Fetched(
-            folder=made.folder,
-            files=len(made.files),
-            bytes_fetched=self._tally.received,
-            bytes_reused=self._tally.reused,
-            skipped=made.skipped,
-        )
+            failed = self._all(failed)
+        self._write_texts(made)
+        return self._finish(made, failed)
+
+    def _equip(self, made: Plan) -> Hands:
+        links = Links(made.urls, self._renew, self._pace.margin)
+        means = Means(self._wire, links, self._pace, self._patience, self._space, self._tally)
+        sandbox, sheets = self._context.sandbox, Sheets(self._api)
+        return Hands(sandbox, means, self._manifest, sheets, self._wishes, self._log)
+
+    def _work(self, job: Job, stop: Stop) -> Iterable[Job]:
+        return self._hands.work(job, stop)
 
     def _plan(self) -> Plan:
         """Ask the platform what the course holds."""
@@ -143,96 +145,62 @@ class _Fetch:
         done = resume.reconcile(self._context.sandbox, made, self._manifest)
         self._tally.begin(made.files)
         self._tally.found(sum(one.size for one in self._manifest.records.values()), len(done))
+        self._hands.left.update(remembered(made.files, self._manifest))
         left = [file for file in made.files if file.key not in done]
-        begun = {file.key: part for file in left if (part := self._part(file)).offset}
-        self._tally.found(sum(part.offset for part in begun.values()))
+        begun = {file.key: part for file in left if (part := self._hands.part(file)).offset}
+        pieces = {file.key: self._pieces(file) for file in left if file.kind == "stream"}
+        there = [*(part.offset for part in begun.values()), *filter(None, pieces.values())]
+        self._tally.found(sum(there))
         for key in made.urls:
             known = begun[key].known.total if key in begun else self._size(key)
             self._tally.learn(key, known)
-        self._tell_what_is_there(len(done), made, list(begun.values()))
+        self._tell_what_is_there(len(done), made, there)
         self._check_space(left, begun)
-        return left
+        return [file for file in left if not file.images]
+
+    def _pieces(self, file: File) -> int:
+        """Return the bytes of a film's pieces that are there."""
+        return bytes_in(folder_of(resume.parts_folder(self._context.sandbox), file.key))
 
     def _size(self, key: str) -> int | None:
         record = self._manifest.records.get(key)
         return record.size if record else None
 
-    def _tell_what_is_there(self, done: int, made: Plan, begun: list[Part]) -> None:
+    def _tell_what_is_there(self, done: int, made: Plan, begun: list[int]) -> None:
         whole = size(sum(one.size for one in self._manifest.records.values()))
         goes = f", {len(begun)} {'goes' if len(begun) == 1 else 'go'} on at " if begun else ""
-        goes += size(sum(part.offset for part in begun)) if begun else ""
+        goes += size(sum(begun)) if begun else ""
         if done or begun:
             text = "%d of %d files are complete (%s)%s."
-            self._log.event("RESUME", text, done, len(made.files), whole, goes)
+            left = len(self._hands.left)
+            self._log.event("RESUME", text, done - left, len(made.files) - left, whole, goes)
 
     def _check_space(self, left: list[File], begun: Mapping[str, Part]) -> None:
         """Refuse before the first byte what cannot fit; videos tell their size only later."""
         known = [
             (begun[file.key].known.total or 0) - begun[file.key].offset
             if file.key in begun
-            else (file.size or 0) * (file.kind != "video")
+            else (file.size or 0) * (file.kind not in ("video", "stream"))
             for file in left
         ]
         self._space.check(sum(known), f"{len(left)} files")
 
-    def _all(self, files: list[File]) -> dict[File, Temporary]:
-        return self._crew.run(
+    def _all(self, files: Iterable[File]) -> dict[File, Temporary]:
+        failed = self._crew.run(
             files,
             self._context.stop,
             self._tally.speak,
             self._wire.abort,
             lambda: self._tally.received,
         )
+        return {file_of(job): error for job, error in reversed(list(failed.items()))}
 
-    def _part(self, file: File) -> Part:
-        part = Part(resume.parts_folder(self._context.sandbox), file.key)
-        part.load()
-        return part
-
-    def _fetch_file(self, file: File, stop: Stop) -> None:
-        """Have one file under its name, and its record written (in a thread of the crew)."""
-        try:
-            if file.content is None:
-                self._get(file, stop)
-            else:
-                self._place(file, file.content)
-                self._tally.came(0, kept=len(file.content))
-        except Temporary as exc:
-            self._log.event("ERROR", "%s: %s", file.path, exc.summary)
-            raise
-        self._tally.finished()
-
-    def _get(self, file: File, stop: Stop) -> None:
-        part = self._part(file)
-        means = Means(self._wire, self._links, self._pace, self._patience, self._space, self._tally)
-        try:
-            Transfer(means, file, part, stop).run()
-            self._keep(file, part)
-        except (Stopped, Temporary):
-            part.sync()
-            raise
-        finally:
-            part.close()
-
-    def _keep(self, file: File, part: Part) -> None:
-        """Give a fetched file its name and its record; captions become SubRip on the way."""
-        if file.kind == "caption":
-            self._place(file, captions.to_srt(part.content()), part.known.etag)
-            part.drop()
-            return
-        self._manifest.finished(Record(file.key, file.path, part.offset, part.known.etag))
-        part.become(self._context.sandbox.root / file.path)
-
-    def _place(self, file: File, content: bytes, etag: str = "") -> None:
-        """Have a file whose bytes are here already, by the same way as a fetched one."""
-        part = Part(resume.parts_folder(self._context.sandbox), f"{file.key}{_MADE}")
-        try:
-            part.begin(Known(total=len(content)))
-            part.append(content)
-            part.become(self._context.sandbox.root / file.path)
-        finally:
-            part.close()
-        self._manifest.finished(Record(file.key, file.path, len(content), etag))
+    def _write_texts(self, made: Plan) -> None:
+        """Write the texts that have images, now that it is known which of those are here."""
+        for file in made.files:
+            self._context.stop.check()
+            if file.images:
+                self._hands.write_text(file)
 
     def _renew(self, lecture: str, stop: Stop) -> dict[str, str]:
         """Ask for one lecture again; return the fresh addresses of its files."""
@@ -245,29 +213,30 @@ class _Fetch:
                 advice="The course has changed; the next attempt reads it anew.",
             ) from exc
         entry = curriculum.entry(data, "lecture")
-        return plan.addresses(entry, self._wishes)
+        return items.addresses(entry, self._wishes)
 
-    def _finish(self, made: Plan) -> None:
-        """Write the records and the list of what is left out."""
-        self._manifest.write(made)
-        _write_skipped(self._context.sandbox, made)
+    def _finish(self, made: Plan, failed: Mapping[File, Temporary]) -> Fetched:
+        """Write the records and the list of what is left out; raise if that is not to be."""
+        reasons = {file: error.summary.rstrip(".") for file, error in failed.items()}
+        given_up = reasons if self._may_go_on() else {}
+        skipped = remains.listed(made, self._hands.left, {**given_up, **self._hands.lost})
+        self._manifest.failed = {file.key: why for file, why in reasons.items()}
+        self._manifest.write(replace(made, skipped=skipped))
+        remains.write(self._context.sandbox, made.folder, skipped)
+        remains.tell(self._context, skipped)
+        if len(failed) > len(given_up):
+            raise _failure(failed, len(made.files))
+        return Fetched(
+            folder=made.folder,
+            files=len(self._manifest.records),
+            bytes_fetched=self._tally.received,
+            bytes_reused=self._tally.reused,
+            skipped=skipped,
+        )
 
-
-def _write_skipped(sandbox: Sandbox, made: Plan) -> None:
-    """Write what could not be had and why; no file when there is nothing to tell."""
-    target = sandbox.root / made.folder / SKIPPED_FILE
-    lines = [f"{one.title}: {one.reason}\n" for one in made.skipped]
-    scratch = sandbox.state_file(SKIPPED_FILE)
-    write_durably(scratch, "".join(lines).encode("utf-8", "replace"))
-    with refusals(target):
-        target.parent.mkdir(exist_ok=True)
-        if lines:
-            scratch.replace(target)
-        else:
-            scratch.unlink()
-            target.unlink(missing_ok=True)
-        sync_folder(target.parent)
-        sync_folder(sandbox.root)
+    def _may_go_on(self) -> bool:
+        """Whether a course may do without what has failed; one of which nothing came may not."""
+        return self._context.settings.platform.skips_failed and bool(self._manifest.records)
 
 
 def _base(context: Context) -> str:
@@ -282,6 +251,8 @@ def _failure(failed: Mapping[File, Temporary], total: int) -> Temporary:
     return Temporary(
         f"{len(failed)} of {total} files could not be fetched: {first.path}: "
         f"{error.summary.rstrip('.')}{more}.",
-        advice=error.advice or "What was fetched is kept; only the rest is tried again.",
+        advice=error.advice
+        or "What was fetched is kept; only the rest is tried again. "
+        "ON_ITEM_FAILURE=skip completes a course without what cannot be had.",
         retry_after=max((one.retry_after or 0 for one in failed.values()), default=0) or None,
     )

@@ -12,13 +12,14 @@ written before the rename that makes it true, and a kill between the two costs n
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections import Counter
 from pathlib import Path
 
 from contract import fault
 from job_image.sandbox import Sandbox, refusals
-from job_image.sources.manifest import Manifest, Record
+from job_image.sources.manifest import Manifest, Record, digest
 from job_image.sources.plan import File, Plan
 
 PARTS_DIR = "parts"
@@ -30,7 +31,10 @@ def parts_folder(sandbox: Sandbox) -> Path:
 
 
 def reconcile(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> set[str]:
-    """Return the keys of the complete files; write the manifest; clear away what nobody needs."""
+    """Return the keys of the files that are complete, or left out by an earlier run.
+
+    Write the manifest; clear away what nobody needs.
+    """
     with refusals(parts_folder(sandbox)):
         parts_folder(sandbox).mkdir(parents=True, exist_ok=True)
     manifest.load()
@@ -40,11 +44,21 @@ def reconcile(sandbox: Sandbox, plan: Plan, manifest: Manifest) -> set[str]:
     fault.point("fetch:aside")
     for file in plan.files:
         look.settle(file)
+    _forget_changed(plan, manifest)
     manifest.write(plan)
     fault.point("fetch:planned")
-    complete = set(manifest.records)
-    _clear(parts_folder(sandbox), {file.key for file in plan.files} - complete)
-    return complete
+    done = set(manifest.records) | set(manifest.left)
+    _clear(parts_folder(sandbox), {file.key for file in plan.files} - done)
+    return done
+
+
+def _forget_changed(plan: Plan, manifest: Manifest) -> None:
+    """Forget files made here whose text is another one now. (A text with images is made later.)"""
+    for file in plan.files:
+        record = manifest.records.get(file.key)
+        is_made = file.content is not None and not file.images
+        if record and is_made and record.etag != digest(file.content or b""):
+            del manifest.records[file.key]
 
 
 class _Look:
@@ -113,5 +127,9 @@ def _clear(folder: Path, unfinished: set[str]) -> None:
     """Remove what belongs to no file that is still to be finished."""
     with refusals(folder):
         for path in folder.iterdir():
-            if path.name.rpartition(".")[0] not in unfinished or path.suffix == ".moved":
+            if path.name.rpartition(".")[0] in unfinished and path.suffix != ".moved":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
                 path.unlink()

@@ -18,7 +18,7 @@ LINE_SECONDS = 10.0
 LINE_SHARE = 0.05
 _LEAST_SECONDS = 1.0
 
-_BIG = ("video", "document", "attachment")
+_BIG = ("video", "stream", "document", "attachment")
 """Kinds whose size matters for the percentage; captions and texts are crumbs beside them."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_image.sources import choice, course, curriculum, plan
+from job_image.sources import choice, course, curriculum, items, plan
 from job_image.sources.choice import Wishes, wishes
 from job_image.sources.curriculum import Caption, Stream
 from playground.content import Synthetic, text
@@ -25,11 +25,13 @@ NAMES = st.sampled_from(
     ["_class", "id", "title", "asset", "supplementary_assets", "asset_type", "assetType",
      "filename", "stream_urls", "Video", "media_sources", "download_urls", "File", "captions",
      "url", "locale_id", "type", "label", "file", "src", "body", "external_url", "file_size",
-     "media_license_token", "course_is_drmed", "course", "published_title"]
+     "media_license_token", "course_is_drmed", "course", "published_title", "type", "object_index"]
 )  # fmt: skip
 WORDS = st.sampled_from(
-    ["lecture", "chapter", "Video", "Article", "File", "ExternalLink", "video/mp4", "720", "..",
-     "https://cdn/v.mp4?Expires=1", "http://[", "application/x-mpegURL", "\ud800", ""]
+    ["lecture", "chapter", "quiz", "practice", "role-play", "Video", "Article", "File", "E-Book",
+     "ExternalLink", "SourceCode", "video/mp4", "720", "..", "https://cdn/v.mp4?Expires=1",
+     "http://[", "application/x-mpegURL", "\ud800", "", "<img src='https://cdn/a.png'>",
+     "<img src=//cdn/..%2Fa src='b'><img src=\"http://[\">"]
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5),
@@ -41,9 +43,15 @@ JSON = st.recursive(
 @given(st.lists(JSON, max_size=6))
 def test_any_json_gives_a_plan(results: list[Any]) -> None:
     """No shape of answer is an accident: it gives files, reasons, or nothing."""
-    made = plan.make(course.Course("1", "c", "C"), curriculum.entries(results), Wishes())
-    assert all(file.path.startswith("c/") for file in made.files)
-    assert set(made.urls) == {file.key for file in made.files if file.content is None}
+    wishes = Wishes(runs_on=True, base="https://platform")
+    made = plan.make(course.Course("1", "c", "C"), curriculum.entries(results), wishes)
+    assert all(
+        file.path.startswith("c/") and ".." not in file.path.split("/") for file in made.files
+    )
+    assert all(len(part.encode()) <= 255 for file in made.files for part in file.path.split("/"))
+    assert len({file.path.casefold() for file in made.files}) == len(made.files)
+    fetched = [file for file in made.files if file.content is None and file.kind not in plan.ASKED]
+    assert set(made.urls) == {file.key for file in fetched}
 
 
 @given(st.lists(JSON, max_size=6), st.text())
@@ -71,8 +79,8 @@ def lecture(**asset: Any) -> curriculum.Entry:
         ({"media_sources": [DASH], "course_is_drmed": True}, "drm"),
         ({"stream_urls": None, "media_sources": None, "course_is_drmed": True}, "drm"),
         ({"media_sources": [DASH]}, "kind: video without a file"),
-        ({"stream_urls": {"Video": [HLS]}}, "kind: hls"),
-        ({"media_sources": [HLS], "media_license_token": "t"}, "kind: hls"),
+        ({"stream_urls": {"Video": [HLS]}}, ""),
+        ({"media_sources": [HLS], "media_license_token": "t"}, ""),
         ({"media_sources": [{**MP4, "src": "https://cdn/encrypted-files/v.mp4"}],
           "media_license_token": "t"}, "drm"),
     ],
@@ -81,7 +89,7 @@ def test_protected_is_what_is_marked_and_offers_no_plain_source(
     asset: dict[str, Any], reason: str
 ) -> None:
     """A licence token beside a plain source is no protection; without one it is."""
-    reasons = plan.left_out(lecture(asset_type="Video", **asset), Wishes())
+    reasons = items.left_out(lecture(asset_type="Video", **asset), Wishes())
     assert [why for _, why in reasons] == ([reason] if reason else [])
 
 
