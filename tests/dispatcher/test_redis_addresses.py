@@ -113,6 +113,7 @@ def test_after_a_failover_the_sentinels_new_master_is_used_within_seconds(tmp_pa
             one.password = "s3cret"
             one.start()
             stack.callback(one.stop)
+        until(lambda: follower(replica), "the replica is in step", 20)
         port = stack.enter_context(sentinel(tmp_path / "sentinel", master.port))
         nobody = free_port()  # a sentinel that is away: the next one is asked
         url = f"redis+sentinel://:s3cret@127.0.0.1:{nobody},127.0.0.1:{port}/courses/0"
@@ -121,7 +122,6 @@ def test_after_a_failover_the_sentinels_new_master_is_used_within_seconds(tmp_pa
         store.push(order(7))
         watch = stack.enter_context(redis.Redis(port=port, password="watch"))
         until(lambda: watch.sentinel_slaves("courses"), "the sentinel knows the replica")
-        until(lambda: follower(replica), "the replica is in step", 20)
         master.stop()
         until(lambda: claimed(store) == [order(7)], "the new master is used", 30)
 
