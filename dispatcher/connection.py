@@ -184,6 +184,7 @@ def _patience() -> dict[str, Any]:
 def _by_sentinel(address: Address) -> redis.Redis:
     """Every new connection asks the sentinels anew, so a failover needs nothing more."""
     asked = {
+        **_patience(),  # one that is away is passed over at once, not tried ten times
         "socket_timeout": ASK_SENTINEL,
         "socket_connect_timeout": ASK_SENTINEL,
         "username": _option(address, "sentinel_username"),
