@@ -221,7 +221,9 @@ class Transfer:
         if refusals.is_challenge(answer.headers, body):
             raise refusals.blocked(answer.host)
         if answer.status not in OVER:
-            raise refusals.of_file(answer.status, answer.headers, answer.host)
+            error = refusals.of_file(answer.status, answer.headers, answer.host)
+            self._means.patience.rest(error.retry_after)
+            raise error
         self._refused += 1
         if self._refused > RENEWALS:
             raise Temporary(f"{answer.host} answers {answer.status} even to a fresh address.")

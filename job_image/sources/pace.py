@@ -120,6 +120,17 @@ class Patience:
             self._not_before = now + wait
         self._shrink()
 
+    def rest(self, asked: float | None) -> None:
+        """Let all wait for a server that has said when it will be back (503 with Retry-After).
+
+        A longer time than the budget is for the dispatcher, with the error of the file that met it.
+        """
+        if not asked or asked > self._pace.budget:
+            return
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + asked)
+        self._shrink()
+
     def _spend(self, wait: float, host: str) -> None:
         self._spent += wait
         if self._spent > self._pace.budget:

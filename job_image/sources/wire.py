@@ -136,7 +136,7 @@ class Wire:
     def _request(self, url: str, headers: Mapping[str, str], with_token: bool) -> Answer:
         sent = {"User-Agent": AGENT, **headers}
         if with_token:
-            bearer = f"Bearer {self._token.reveal()}"
+            bearer = f"Bearer {self._checked_token()}"
             sent |= {"Authorization": bearer, "X-Udemy-Authorization": bearer}
         to, target = _target(url)
         try:
@@ -148,6 +148,16 @@ class Wire:
         except (OSError, ValueError) as exc:
             self._drop(line)
             raise _unanswered(to.host, exc) from exc
+
+    def _checked_token(self) -> str:
+        """Return the token. Raise `Misconfigured` for one that no header can carry."""
+        token = self._token.reveal()
+        if not (token.isascii() and token.isprintable()):
+            raise Misconfigured(
+                "The access token holds a line break or letters that no header can carry.",
+                advice="Put it into PLATFORM_TOKEN or the tokens file again, without them.",
+            )
+        return token
 
     def _exchange(
         self, line: Line, url: str, to: Place, target: str, sent: dict[str, str]

@@ -1,0 +1,93 @@
+"""How many transfers at once: decided from rates, refusals and the time alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from job_image.sources.width import REST, SLOW, WINDOW, Width
+
+LINE = 2_000_000
+
+
+def run(width: Width, rate: float, seconds: int, *, full: float = 1e12, start: float = 0) -> float:
+    """Let every line bring `rate`, all together at most `full`; return the time afterwards."""
+    came, now = 0.0, start
+    for _ in range(int(seconds / WINDOW) + 1):
+        width.look(now, int(came))
+        came += min(full, rate * width.size) * WINDOW
+        now += WINDOW
+    return now
+
+
+def test_lines_that_are_held_back_are_multiplied_up_to_the_limit() -> None:
+    """A server that gives each line 2 MB/s is asked on sixteen of them within seconds."""
+    width = Width(4, 16)
+    run(width, LINE, 4)
+    assert width.size == 16
+
+
+def test_a_fast_line_is_left_alone() -> None:
+    """Where each line brings much, no further one is tried."""
+    width = Width(4, 16)
+    run(width, SLOW, 100)
+    assert width.size == 4
+
+
+def test_lines_that_bring_nothing_are_given_up() -> None:
+    """On a wire that is full, twice the lines last one look and are not tried again at once."""
+    width = Width(4, 16)
+    came, sizes = 0, []
+    for second in range(int(REST)):
+        width.look(float(second), came)
+        came += LINE
+        sizes.append(width.size)
+    assert sizes.count(8) == 1 and width.size == 4
+
+
+def test_a_number_that_is_asked_for_is_kept_to() -> None:
+    """Without room above the start nothing grows."""
+    width = Width(2, 2)
+    run(width, 1000, 100)
+    assert width.size == 2
+
+
+def test_silence_is_no_reason_for_more() -> None:
+    """Where nothing comes at all, more lines are not the cure."""
+    width = Width(4, 16)
+    run(width, 0, 100)
+    assert width.size == 4
+
+
+def test_a_refusal_halves_and_one_comes_back_at_a_time() -> None:
+    """Half at once; then one every half minute, never above the start again."""
+    width = Width(4, 16)
+    now = run(width, LINE, 4)
+    width.refused(now)
+    assert width.size == 2
+    width.look(now + REST - 1, 0)
+    assert width.size == 2
+    width.look(now + REST, 0)
+    assert width.size == 3
+    width.look(now + REST + 1, 0)
+    assert width.size == 3
+    run(width, LINE, 600, start=now + REST + 1)
+    assert width.size == 4
+
+
+@given(
+    st.integers(1, 8),
+    st.integers(1, 32),
+    st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.integers(0, 10**9))),
+)
+def test_the_number_stays_within_its_limits(
+    start: int, most: int, story: list[tuple[bool, float, int]]
+) -> None:
+    """Whatever happens, at least one thread works and never more than allowed."""
+    width, now, came = Width(start, most), 0.0, 0
+    for refused, passed, more in story:
+        now, came = now + passed, came + more
+        if refused:
+            width.refused(now)
+        width.look(now, came)
+        assert 1 <= width.size <= max(start, most)
