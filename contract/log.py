@@ -103,7 +103,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, redacted, with line breaks of the message folded into spaces."""
         stamp = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        line = f"[{stamp}] [{_tag(record)}] {_message(record, self._redact)}"
+        line = f"[{stamp}] [{_tag(record)}] {self._redact(_one_line(record.getMessage()))}"
         if record.exc_info:
             line += "\n" + self._redact(self.formatException(record.exc_info))
         return line
@@ -126,7 +126,7 @@ class JsonFormatter(logging.Formatter):
             "attempt": bound.get("attempt"),
             "phase": bound.get("phase"),
             "event": _tag(record).split(" ")[0].lower(),
-            "msg": _message(record, self._redact),
+            "msg": self._redact(_one_line(record.getMessage())),
         }
         if record.exc_info:
             data["traceback"] = self._redact(self.formatException(record.exc_info))
@@ -189,11 +189,6 @@ def set_up(style: str, redact: Redactor, *streams: TextIO) -> logging.Logger:
 def _tag(record: logging.LogRecord) -> str:
     tag: str | None = getattr(record, "tag", None)
     return tag or ("ERROR" if record.levelno >= logging.ERROR else record.levelname)
-
-
-def _message(record: logging.LogRecord, redact: Redactor) -> str:
-    """Return the message on one line. Redacted twice: folding may put a secret together."""
-    return redact(_one_line(redact(record.getMessage())))
 
 
 def _one_line(text: str) -> str:
