@@ -92,7 +92,8 @@ def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: 
     failures = {**record.failures, "report": count + 1}
     if count >= len(limits.temporary):
         why = last_words(ending).summary
-        outcome = Outcome(outcome.category, f"{outcome.summary} Not passed on: {why}")
+        summary = f"{outcome.summary} Not passed on: {why}"
+        outcome = Outcome(outcome.category, summary, outcome.advice)
         return Verdict(outcome, failures=failures)
     return Verdict(outcome, now + limits.temporary[count], True, failures)
 

@@ -20,6 +20,7 @@ DISPATCHER_RULES = [
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
     {
         "apiGroups": [""],
         "resources": ["persistentvolumeclaims"],

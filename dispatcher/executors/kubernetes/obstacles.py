@@ -33,8 +33,8 @@ _ADVICE = {
     UNSCHEDULABLE: "Give the cluster a node that fits, or change JOB_NODE_SELECTOR, "
     "JOB_TOLERATIONS or what the job asks for.",
     UNBOUND: "Mend STORAGE_CLASS, or make a volume that fits the claim.",
-    NOT_MOUNTED: "If the node that has the volume is gone for good, delete the Node or taint it "
-    "out-of-service.",
+    NOT_MOUNTED: "Make what is missing; or, if the node that has the volume is gone for good, "
+    "delete the Node or taint it out-of-service.",
     NOT_MADE: "Mend the policy that refuses the pod, or the settings that it speaks of.",
     NOT_STARTED: "Look whether the Secrets and ConfigMaps that the job names are there.",
 }
