@@ -97,7 +97,8 @@ class Loop:
         self._notices = Notices(store, executor, limits, clock)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
         self._stop = threading.Event()
-        self._due: dict[str, float] = {}
+        # Not in the first turn: with 100,000 orders queued, an audit would keep them waiting.
+        self._due = {"audit": time.monotonic() + pace.recheck}
         self._recalled = False
         self.pulse = Pulse()
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 
 from contract import fault, names
-from contract.errors import BadMessage
 from contract.log import Log
-from contract.task import Task
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor
 from dispatcher.retention import VOLUME, Removal, candidates, choose
 from dispatcher.settings import Limits
+from dispatcher.spoken import task_key
 from dispatcher.store import Store
 from dispatcher.views import View
 
@@ -50,13 +49,7 @@ class Reaper:
 
     def _needed(self) -> set[str]:
         """Return the names of all tasks that the queue and the claimed lists speak of."""
-        found: set[str] = set()
-        for raw in self._store.walk():
-            try:
-                found.add(names.object_name(Task.parse(raw).key))
-            except BadMessage:
-                continue  # no order, so it needs no volume
-        return found
+        return {names.object_name(key) for key in set(map(task_key, self._store.walk())) if key}
 
     def _remove(self, removal: Removal) -> None:
         if removal.what == VOLUME:

@@ -11,11 +11,16 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos.cluster import Cluster
 from tests.chaos.machine import Machine
 from tests.chaos.schedule import draw
 from tests.chaos.story import Story
+from tests.cluster import cluster
+from tests.dispatcher.kubernetes_executor.namespaces import namespace
 
 
 def _options() -> argparse.Namespace:
@@ -36,14 +41,28 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     schedule = draw(options.seed, options.orders, options.seconds, options.every)
     folder = Path(tempfile.mkdtemp(prefix="course-runner-chaos-"))
-    story = Story(schedule, Machine(folder), folder, options.dispatchers, options.max_active)
-    report = story.live()
+    with _ground(options.executor, folder) as ground:
+        story = Story(schedule, ground, folder, options.dispatchers, options.max_active)
+        report = story.live()
+        most = max(report.peak, ground.most if isinstance(ground, Cluster) else 0)
     print(report)
-    if report.lawful and report.peak <= options.max_active:
+    if report.lawful and most <= options.max_active:
         shutil.rmtree(folder)
         return 0
-    print(f"NOT LAWFUL. Again: --seed {options.seed}. What was said: {story.dispatchers.log}")
+    print(f"NOT LAWFUL ({most} runs at once). Again: --seed {options.seed}.")
+    print(f"What was said: {story.dispatchers.log}")
     return 1
+
+
+@contextmanager
+def _ground(executor: str, folder: Path) -> Iterator[Machine | Cluster]:
+    """Where the runs are; the cluster is started if need be."""
+    if executor == "local":
+        yield Machine(folder)
+        return
+    kubeconfig = cluster.ensure_up()
+    with namespace() as name, Cluster(kubeconfig, name, cluster.JOB_IMAGE) as ground:
+        yield ground
 
 
 if __name__ == "__main__":

@@ -101,19 +101,19 @@ def test_what_is_there_and_what_happens_is_seen(api: ApiServer, rig: Rig) -> Non
 
 
 def test_a_long_list_comes_in_pages(api: ApiServer, rig: Rig) -> None:
-    """A list of many is asked for in pages of 500, and all of it is shown."""
-    for number in range(1201):
+    """A list of many is asked for in pages of 100, and all of it is shown."""
+    for number in range(241):
         api.put("jobs", job(f"j{number}"))
     rig.start()
-    assert len(rig.cache.holdings()) == 1201
+    assert len(rig.cache.holdings()) == 241
     asked = api.seen("list")
-    assert [request.query["limit"] for request in asked] == ["500"] * 3
+    assert [request.query["limit"] for request in asked] == ["100"] * 3
     assert ["continue" in request.query for request in asked] == [False, True, True]
 
 
 def test_a_page_that_has_expired_begins_the_list_anew(api: ApiServer, rig: Rig) -> None:
     """When the server forgets a list under way, nothing half is shown: it begins anew."""
-    for number in range(700):
+    for number in range(140):
         api.put("jobs", job(f"j{number}"))
 
     def forget(exchange: Exchange) -> None:
@@ -122,7 +122,7 @@ def test_a_page_that_has_expired_begins_the_list_anew(api: ApiServer, rig: Rig) 
 
     api.wrong("list", forget)
     rig.start()
-    assert len(rig.cache.holdings()) == 700
+    assert len(rig.cache.holdings()) == 140
     assert ["continue" in request.query for request in api.seen("list")] == [
         False,
         True,
