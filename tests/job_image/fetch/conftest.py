@@ -9,6 +9,7 @@ import pytest
 
 from playground.portal import Portal
 from playground.portal.courses import Course
+from tests.job_image.fetch.footage import Footage
 from tests.job_image.fetch.order import Order
 
 
@@ -26,3 +27,9 @@ def ordering(tmp_path: Path) -> Iterator[Callable[..., Order]]:
     yield order
     for portal in portals:
         portal.stop()
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
+    """Real films in pieces."""
+    return Footage(tmp_path_factory.mktemp("footage"))
