@@ -13,6 +13,9 @@ import pytest
 from contract import names
 from contract.outcome import ExitCode
 from job_image.checkpoint import STEPS
+from playground.portal import TOKEN as PORTAL_TOKEN
+from playground.portal import Portal, actions
+from playground.portal.courses import Article, Chapter, Course
 from playground.receiver import Answer, Receiver
 from tests.job_image.journey import GOOD, Journey
 from tests.services import until
@@ -143,7 +146,7 @@ def test_an_undelivered_webhook_redoes_nothing_but_itself(
     assert journey.released
 
 
-def test_a_wait_that_is_longer_than_a_pod_should_idle_is_left_to_the_dispatcher(
+def test_a_webhook_s_wait_is_passed_on_to_the_dispatcher(
     journey: Journey, receiver: Receiver
 ) -> None:
     receiver.answer_with(Answer(429, headers={"Retry-After": "7200"}))
@@ -151,6 +154,22 @@ def test_a_wait_that_is_longer_than_a_pod_should_idle_is_left_to_the_dispatcher(
     assert ended.code == ExitCode.NOT_DELIVERED
     assert (ended.words or {})["retry_after"] == 7200
     assert len(receiver.deliveries) == 1
+
+
+def test_a_wait_that_is_longer_than_a_pod_should_idle_is_left_to_the_dispatcher(
+    journey: Journey,
+) -> None:
+    """The platform asks for two hours; the attempts that are left would only annoy it."""
+    course = Course("test-course", "Test", (Chapter("A", (Article("Read me", "<p>Hi</p>"),)),))
+    with Portal([course]) as portal:
+        portal.faults.add("api:*", actions.Status(429, retry_after=7200), times=None)
+        del journey.settings["DOWNLOAD_COMMAND"]
+        journey.settings["PLATFORM_TOKEN"] = PORTAL_TOKEN
+        url = portal.course_url("test-course")
+        ended = journey.run(TASK=json.dumps({"taskId": 999, "courseUrl": url}))
+    assert ended.code == ExitCode.TEMPORARY
+    assert (ended.words or {})["retry_after"] == 7200
+    assert [tag for tag in ended.tags if tag.startswith("ATTEMPT")] == ["ATTEMPT 1/3"]
 
 
 def test_what_is_missing_on_the_remote_is_uploaded_again(journey: Journey) -> None:
