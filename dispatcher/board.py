@@ -59,8 +59,9 @@ def remembered(view: View) -> tuple[dict[str, str], bool]:
     if record is None or record.task is None or outcome is None:
         return {"status": view.stand.value}, False
     status = CANCELLED if outcome.category == CANCELLED else view.stand.value
+    goes_on = view.stand in (Stand.WAITING, Stand.REPORT)  # the mark is the next run's number
     fields = {
-        **running(record.task, record.attempt),
+        **running(record.task, record.attempt - goes_on),
         "status": status,
         "message": outcome.summary,
         "category": outcome.category,
