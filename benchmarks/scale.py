@@ -40,6 +40,8 @@ EVENTS = 400
 ORDERS = 200
 IDLE = 10.0
 """Seconds of watching a dispatcher to which nothing happens."""
+SETTLED = 60.0
+"""Seconds that a start may take until nothing is left of it."""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -69,6 +71,13 @@ class Dispatcher:
         """Processor time so far."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / _TICK
+
+    def settle(self) -> None:
+        """Wait until what a start brings is over, the first audit among it."""
+        deadline = time.monotonic() + SETTLED
+        time.sleep(IDLE)
+        while self.cpu_while(2.0) > 0.3 and time.monotonic() < deadline:
+            pass
 
     def cpu_while(self, seconds: float) -> float:
         """Processor time of so many seconds."""
@@ -141,6 +150,7 @@ def growth(bench: Bench, live: Live, counts: list[int], queued: int) -> list[dic
 def _at(bench: Bench, live: Live, count: int, queued: int) -> dict[str, Any]:
     full = {"MAX_ACTIVE": str(count), "DISPATCHER_ID": "scale"}
     with dispatcher(bench, **full) as first:
+        first.settle()
         idle = first.cpu_while(IDLE)
         began, before = time.perf_counter(), first.cpu_seconds
         live.touch(EVENTS)
