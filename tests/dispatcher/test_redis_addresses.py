@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,12 +12,17 @@ import redis
 
 from contract.env import Secret
 from contract.errors import BadMessage, BadSettings, Misconfigured
+from contract.log import Log
+from dispatcher.executors.local import LocalExecutor
+from dispatcher.loop import Loop, Pace
 from dispatcher.redis_address import CLUSTER, SENTINEL, BadAddress, missing_tag, parse
 from dispatcher.service import settings_from
+from dispatcher.settings import Limits
 from dispatcher.store import Store, StoreUnavailable, connect
 from playground.certificate import make_certificate
 from tests.dispatcher.own_redis import OwnRedis, command
 from tests.dispatcher.tasks import order
+from tests.dispatcher.town import PROGRAM
 from tests.services import free_port, listens, server, until
 
 QUEUE = "{q}:orders"
@@ -163,6 +169,32 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def test_in_a_cluster_a_queue_with_a_hash_tag_is_served(cluster: int) -> None:
     with opened(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{cluster}") as store:
         serves(store)
+
+
+def test_in_a_cluster_orders_are_run_to_their_end(cluster: int, tmp_path: Path) -> None:
+    """The whole loop, choices and promises included: every script and transaction has one slot."""
+    with opened(f"redis+cluster://127.0.0.1:{cluster}", "{r}:orders") as store:
+        executor = LocalExecutor(tmp_path, {}, PROGRAM, interval=0.05)
+        executor.start()
+        loop = Loop(store, executor, Limits(max_active=2), Log.for_task(), pace=Pace(block=0.05))
+        for number in range(5):
+            store.push(order(f"r{number}", email=f"{number % 2}@b.c", priority=number % 3))
+        thread = threading.Thread(target=loop.run)
+        thread.start()
+        try:
+            until(lambda: all(ended(store, f"r{number}") for number in range(5)), "all end", 20)
+            until(lambda: store.audit().get("found") == 0, "the audit finds nothing", 20)
+        finally:
+            loop.stop()
+            thread.join(20)
+            executor.close()
+        assert loop.pulse.trouble == ""
+        assert store.claimed() == []
+
+
+def ended(store: Store, key: str) -> bool:
+    """Whether the board says that a task is completed."""
+    return store.show(key).get("status") == "completed"
 
 
 def test_in_a_cluster_a_queue_without_a_hash_tag_is_refused_with_the_reason(cluster: int) -> None:
