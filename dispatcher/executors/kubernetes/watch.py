@@ -104,6 +104,8 @@ class Watch(Generic[T]):
         """Return why the view of this kind may be stale, or ""."""
         age = time.monotonic() - self._contact
         patience = self._pace.worry if self._complaint else self._pace.silence + self._pace.worry
+        if age <= patience and not self._complaint and not self._synced.is_set():
+            return f"The first list of {self._path} is still on its way."
         if self._synced.is_set() and age <= patience:
             return ""
         why = self._complaint or "The API server is silent."
