@@ -34,7 +34,7 @@ START_LIMIT = 60.0
 """Seconds that a server may take to answer; MariaDB's first start needs some 3."""
 
 _HERE = "127.0.0.1"
-_BOUND_TO_US = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+BOUND_TO_US = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
 """So that the kernel ends a server whose test run was killed."""
 
 
@@ -84,7 +84,7 @@ def server(
     path = folder / "server.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [*_BOUND_TO_US, *command],
+            [*BOUND_TO_US, *command],
             cwd=folder,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,

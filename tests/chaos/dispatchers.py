@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from contract import fault
+from tests.services import BOUND_TO_US
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60.0
@@ -47,7 +48,7 @@ class Dispatchers:
         }
         with self.log.open("ab") as log:
             self._running[number] = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher"],
+                [*BOUND_TO_US, sys.executable, "-m", "dispatcher"],
                 cwd=self._folder,
                 env=environment,
                 stdout=log,

