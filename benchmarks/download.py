@@ -1,11 +1,11 @@
-"""The download, measured: the job's fetch step against curl, on the same server.
+"""The download, measured: the job's fetch step against other clients, on the same server.
 
-    python -m benchmarks.download [--rounds 5]
+    python -m benchmarks.download [--rounds 5] [--only NAME ...] [--clients NAME ...]
 
-Two courses: one lecture of 1 GiB; 2,000 files of 10 KiB. curl is given the same links, ready made,
-in a config file (`--parallel` with as many connections as the fetch uses); the fetch has to find
-them by the API first, checks what it got, and makes every file durable. Server and client each
-have a core of their own; files go to memory, so that disks do not decide.
+Server and client each have a core of their own; files go to memory, so that disks do not decide.
+Clients take turns; medians count. Each case is a shape (how many files of what size) under a
+condition: plain HTTP, HTTPS, a longer way, connections that break, a server that holds each
+connection back.
 """
 
 from __future__ import annotations
@@ -15,142 +15,196 @@ import json
 import os
 import resource
 import shutil
+import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clients import CLIENTS, Cost, Job, missing, run
 from benchmarks.results import machine, save
+from playground.certificate import make_certificate, server_context
 from playground.content import Synthetic
-from playground.portal import TOKEN, Portal
+from playground.portal import TOKEN, Portal, actions
 from playground.portal.courses import Chapter, Course, Video
+from playground.portal.portal import Place
+from playground.proxy import Proxy
 
-GIB = 1 << 30
-CONNECTIONS = 4
-COURSES = {"one-gib": [GIB], "small-files": [10 * 1024] * 2000}
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+LIMIT = 60.0
+"""Seconds that one run of a client may take; one that takes longer is out of the race."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of one run: seconds on the clock, seconds of CPU, MiB at the peak."""
+class Case:
+    """One shape under one condition."""
 
-    wall: float
-    cpu: float
-    memory: float
+    name: str
+    title: str
+    count: int
+    size: int
+    tls: bool = False
+    delay: float = 0.0
+    """Seconds each way."""
+    rate: int = 0
+    """Bytes per second that the server gives each connection."""
+    cuts: bool = False
+    """Whether the first answer for every file breaks off in its middle."""
+
+    @property
+    def megabytes(self) -> float:
+        return self.count * self.size / 1e6
 
 
-def course(slug: str, sizes: Sequence[int]) -> Course:
-    """A course with one video per size."""
+CASES = (
+    Case("one-gib", "1 GiB", 1, GIB),
+    Case("one-gib-tls", "1 GiB, HTTPS", 1, GIB, tls=True),
+    Case("forty", "40 × 25 MiB", 40, 25 * MIB),
+    Case("forty-tls", "40 × 25 MiB, HTTPS", 40, 25 * MIB, tls=True),
+    Case("small-files", "2,000 × 10 KiB", 2000, 10 * KIB),
+    Case("small-files-tls", "2,000 × 10 KiB, HTTPS", 2000, 10 * KIB, tls=True),
+    Case("far", "40 × 2.5 MiB, 50 ms away", 40, 5 * MIB // 2, delay=0.025),
+    Case("far-small", "1,000 × 10 KiB, 50 ms away", 1000, 10 * KIB, delay=0.025),
+    Case("cut", "40 × 2.5 MiB, each cut once", 40, 5 * MIB // 2, cuts=True),
+    Case("held-back", "40 × 10 MiB, 2 MB/s a line", 40, 10 * MIB, rate=2_000_000),
+)
+
+
+def course(case: Case) -> Course:
+    """A course with one video per file."""
     videos = tuple(
-        Video(f"Lecture {n}", {720: Synthetic(f"{slug}-{n}", size)}) for n, size in enumerate(sizes)
+        Video(f"Lecture {n}", {720: Synthetic(f"{case.name}-{n}", case.size)})
+        for n in range(case.count)
     )
-    return Course(slug, slug, chapters=(Chapter("All", videos),))
+    return Course(case.name, case.name, chapters=(Chapter("All", videos),))
 
 
-def timed(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
-    """Run a command on core 1 and return what it cost; its children count."""
-    log = folder.parent / "client.log"
-    with log.open("wb") as out:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            ["taskset", "--cpu-list", "1", *command],
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdout=out,
-            stderr=out,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, log.read_text()[-2000:]
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+@contextmanager
+def served(case: Case, base: Path) -> Iterator[tuple[Portal, str]]:
+    """A portal under the case's condition, and the address of its course."""
+    with ExitStack() as stack:
+        context = server_context(make_certificate(base / "tls").parent) if case.tls else None
+        place = Place(port=_free(), cdn_port=_free())
+        ways = [
+            Proxy(("127.0.0.1", port), delay=case.delay) for port in (place.port, place.cdn_port)
+        ]
+        url = f"http://127.0.0.1:{ways[0].port}/course/{case.name}/"
+        if case.delay:
+            for way in ways:
+                stack.enter_context(way)
+            far = f"http://127.0.0.1:{ways[1].port}"
+            place = Place(port=place.port, cdn_port=place.cdn_port, public_cdn=far)
+        portal = stack.enter_context(Portal([course(case)], place=place, tls=context))
+        yield portal, url if case.delay else portal.course_url(case.name)
 
 
-def ours(portal: Portal, slug: str, folder: Path) -> Cost:
-    """The fetch step."""
-    environment = {
-        "COURSE_URL": portal.course_url(slug),
-        "PLATFORM_TOKEN": TOKEN,
-        "SANDBOX": str(folder),
-        "DOWNLOAD_CONCURRENCY": str(CONNECTIONS),
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    return timed([sys.executable, "-m", "benchmarks.fetch_only"], folder, environment)
+def _free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
-def curl(portal: Portal, slug: str, folder: Path) -> Cost:
-    """curl with the links in a file."""
-    keys = [f"{slug}/{n:03d}/720.mp4" for n in range(1, len(COURSES[slug]) + 1)]
-    lines = [f'url = "{portal.signed_url(key)}"\noutput = "{n}.mp4"' for n, key in enumerate(keys)]
-    config = folder / "links"
-    config.write_text("\n".join(lines))
-    words = ["curl", "--silent", "--show-error", "--fail", "--config", str(config)]
-    return timed([*words, "--parallel", "--parallel-max", str(CONNECTIONS)], folder, {})
+def spoil(case: Case, portal: Portal) -> None:
+    """Set the portal's faults for one run."""
+    portal.faults.clear()
+    if case.rate:
+        portal.faults.add("cdn:*", actions.Rate(case.rate), times=None)
+    for key in keys(case) if case.cuts else ():
+        portal.faults.add(f"cdn:{key}", actions.CutBody(case.size // 2))
 
 
-CLIENTS = {"ours": ours, "curl": curl}
+def keys(case: Case) -> list[str]:
+    """The names of the files at the CDN."""
+    return [f"{case.name}/{number:03d}/720.mp4" for number in range(1, case.count + 1)]
 
 
-def rounds(portal: Portal, slug: str, count: int, base: Path) -> dict[str, list[Cost]]:
-    """Alternate the clients; the first round warms up and does not count."""
-    costs: dict[str, list[Cost]] = {name: [] for name in CLIENTS}
-    for number in range(count + 1):
-        for name, client in CLIENTS.items():
-            folder = base / "out"
-            folder.mkdir()
-            cost = client(portal, slug, folder)
-            total = sum(p.stat().st_size for p in folder.rglob("*.mp4"))
-            assert total == sum(COURSES[slug]), f"{name} fetched {total} bytes"
-            shutil.rmtree(folder)
-            if number:
-                costs[name].append(cost)
-    return costs
+def rounds(case: Case, clients: Sequence[str], count: int) -> dict[str, list[Cost]]:
+    """Let the clients take turns; the first round warms up and does not count."""
+    costs: dict[str, list[Cost]] = {name: [] for name in clients}
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as place,
+        served(case, Path(place)) as (portal, url),
+    ):
+        for number in range(count + (count > 1)):
+            for name in [name for name in clients if name in costs]:
+                cost = once(case, name, portal, url, Path(place))
+                print(f"  {case.name}, round {number}, {name}: {cost}", flush=True)
+                if cost is None:
+                    del costs[name]
+                elif number or count == 1:
+                    costs[name].append(cost)
+    return {name: found for name, found in costs.items() if found}
 
 
-def _median(costs: list[Cost], what: str) -> float:
-    return statistics.median(getattr(cost, what) for cost in costs)
+def once(case: Case, client: str, portal: Portal, url: str, base: Path) -> Cost | None:
+    """One run of one client; None when it failed, or fetched other than it should."""
+    spoil(case, portal)
+    folder = base / "out"
+    folder.mkdir()
+    links = [portal.signed_url(key) for key in keys(case)]
+    certificate = base / "tls/certificate.pem" if case.tls else None
+    cost = run(client, Job(url, TOKEN, links, folder, certificate), LIMIT)
+    total = sum(path.stat().st_size for path in folder.rglob("*.mp4"))
+    shutil.rmtree(folder)
+    if cost is not None and total != case.count * case.size:
+        print(f"{client} ended well with {total} bytes of {case.count * case.size}", flush=True)
+        return None
+    return cost
 
 
-def summary(slug: str, costs: dict[str, list[Cost]]) -> dict[str, Any]:
-    """Medians, and ratios to curl. Throughput ratio above 1 means faster than curl."""
-    megabytes = sum(COURSES[slug]) / 1e6
-    mine, theirs = costs["ours"], costs["curl"]
+def summary(case: Case, costs: dict[str, list[Cost]]) -> dict[str, Any]:
+    """Medians, and ratios to the best other client. Above 1, throughput is higher than its."""
+    found = {name: _median(each) for name, each in costs.items()}
+    mine, others = found["ours"], {name: one for name, one in found.items() if name != "ours"}
+    fastest = min(others, key=lambda name: others[name].wall)
+    leanest = min(others, key=lambda name: others[name].cpu)
     return {
-        **{
-            name: {
-                "mb_per_s": round(megabytes / _median(found, "wall"), 1),
-                "cpu_s_per_gb": round(_median(found, "cpu") / megabytes * 1000, 3),
-                "peak_mib": round(_median(found, "memory"), 1),
-                "wall_s": round(_median(found, "wall"), 3),
-            }
-            for name, found in costs.items()
-        },
-        "throughput_ratio": round(_median(theirs, "wall") / _median(mine, "wall"), 3),
-        "cpu_ratio": round(_median(mine, "cpu") / _median(theirs, "cpu"), 3),
+        "title": case.title,
+        "clients": {name: _figures(case, cost) for name, cost in found.items()},
+        "failed": [name for name in CLIENTS if name not in found],
+        "fastest_other": fastest,
+        "leanest_other": leanest,
+        "throughput_ratio": round(others[fastest].wall / mine.wall, 3),
+        "cpu_ratio": round(mine.cpu / others[leanest].cpu, 3),
+    }
+
+
+def _median(costs: list[Cost]) -> Cost:
+    columns = zip(*(asdict(cost).values() for cost in costs), strict=True)
+    return Cost(*(statistics.median(column) for column in columns))
+
+
+def _figures(case: Case, cost: Cost) -> dict[str, float]:
+    return {
+        "mb_per_s": round(case.megabytes / cost.wall, 1),
+        "cpu_s_per_gb": round(cost.cpu / case.megabytes * 1000, 3),
+        "peak_mib": round(cost.memory, 1),
+        "wall_s": round(cost.wall, 3),
+        "cpu_s": round(cost.cpu, 3),
     }
 
 
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[case.name for case in CASES])
+    parser.add_argument("--clients", nargs="*", default=list(CLIENTS))
     options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     os.sched_setaffinity(0, {0})  # the server's core
-    result: dict[str, Any] = {"machine": machine(), "connections": CONNECTIONS}
-    with (
-        tempfile.TemporaryDirectory(dir="/dev/shm") as base,
-        Portal([course(slug, sizes) for slug, sizes in COURSES.items()]) as portal,
-    ):
-        for slug in COURSES:
-            result[slug] = summary(slug, rounds(portal, slug, options.rounds, Path(base)))
-            print(slug, json.dumps(result[slug], indent=1))
-    save("download", result)
+    lacking = missing()
+    clients = [name for name in options.clients if name not in lacking]
+    result: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "lacking": lacking}
+    result["cases"] = {}
+    for case in CASES:
+        if case.name in options.only:
+            found = summary(case, rounds(case, clients, options.rounds))
+            result["cases"][case.name] = found
+            print(case.title, json.dumps(found, indent=1), flush=True)
+            save("download", result)
 
 
 if __name__ == "__main__":
