@@ -64,7 +64,7 @@ class Objects:
         path = f"{self.pods.removesuffix('/pods')}/events"
         try:
             found = self.client.get(path, {"fieldSelector": fields, "limit": "20"}, tries=1)
-        except Unavailable:
+        except (Unavailable, NotFound):
             return []  # events only add words; the cluster may keep them from us
         return sorted(found.get("items") or (), key=lambda event: str(event.get("lastTimestamp")))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dispatcher.executors import Obstacle
 from dispatcher.executors.kubernetes.endings import container_state
-from dispatcher.executors.kubernetes.readings import Json, created, is_deleting, name_of
+from dispatcher.executors.kubernetes.readings import Json, created, is_deleting, name_of, seconds
 
 IMAGE = "image_missing"
 UNSCHEDULABLE = "unschedulable"
@@ -55,9 +55,12 @@ def without_pod(job: Json, warnings: Sequence[Json]) -> Obstacle | None:
     said = _last(warnings, "FailedCreate")
     if not said:
         return None
+    # The Job may be old, and only its last pod be refused.
+    first = [seconds(event.get("firstTimestamp")) or 0.0 for event in warnings]
+    since = max(created(job), *first)
     if "exceeded quota" in said:
-        return Obstacle("", f"waiting: quota: the Job has no pod: {said}", since=created(job))
-    return _obstacle(NOT_MADE, f"no pod of the Job is admitted: {said}", created(job))
+        return Obstacle("", f"waiting: quota: the Job has no pod: {said}", since=since)
+    return _obstacle(NOT_MADE, f"no pod of the Job is admitted: {said}", since)
 
 
 def of_pod(pod: Json, claim: Json, warnings: Sequence[Json]) -> Obstacle | None:

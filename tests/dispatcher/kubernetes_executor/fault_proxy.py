@@ -256,7 +256,7 @@ class _Real:
         for path, name in zip(files, ("client-certificate-data", "client-key-data"), strict=True):
             path.touch(mode=0o600)
             path.write_bytes(base64.b64decode(user[name]))
-        context.load_cert_chain(*files)
+        context.load_cert_chain(files[0], files[1])
         url = urlsplit(place["server"])
         assert url.hostname is not None
         return cls(url.hostname, url.port or 443, context)

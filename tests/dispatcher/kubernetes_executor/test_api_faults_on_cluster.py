@@ -7,7 +7,7 @@ asked of the real one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from tests.dispatcher.kubernetes_executor.fault_proxy import (
     refuse,
     watching,
 )
+from tests.dispatcher.kubernetes_executor.job_watch import jobs_made
 from tests.dispatcher.kubernetes_executor.namespaces import (
     apply,
     kubectl,
@@ -41,12 +42,22 @@ AGAIN = {"1": [["exit", 75]]}
 """A run that is tried again: it has two verdicts."""
 
 
+Made = Callable[[str], int]
+
+
 @pytest.fixture(scope="module")
 def space() -> Iterator[str]:
     """A namespace for all tests of this module."""
     need_cluster()
     with namespace() as name:
         yield name
+
+
+@pytest.fixture(scope="module")
+def made(space: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """How many Jobs of a name there have been in it."""
+    with jobs_made(space, tmp_path_factory.mktemp("watch")) as count:
+        yield count
 
 
 @pytest.fixture
@@ -57,9 +68,9 @@ def proxy(space: str, tmp_path: Path) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def town(redis7: str, space: str, proxy: FaultProxy) -> Town:
+def town(redis7: str, space: str, made: Made, proxy: FaultProxy) -> Town:
     """A town whose way to the API server leads through the proxy."""
-    return Town(redis7, space, proxy.kubeconfig())
+    return Town(redis7, space, made, proxy.kubeconfig())
 
 
 def patch_of_a_claim(method: str, path: str) -> bool:
@@ -118,7 +129,7 @@ def test_an_absence_is_told_and_leaves_nothing_behind(town: Town, proxy: FaultPr
         for letter in "ab":
             town.until_status(letter, "completed")
         town.until(lambda: not town.ready(), "readiness is back")
-        assert (town.pods_made("a"), town.pods_made("b")) == (1, 2)
+        assert (town.runs_made("a"), town.runs_made("b")) == (1, 2)
         assert town.left() == 0
 
 
@@ -153,14 +164,14 @@ def test_a_storm_of_errors_ends_in_order(town: Town, proxy: FaultProxy) -> None:
 
 
 def test_a_token_that_is_no_longer_valid_is_read_anew(
-    redis7: str, space: str, tmp_path: Path
+    redis7: str, space: str, made: Made, tmp_path: Path
 ) -> None:
     """The token's Secret is deleted, which ends it; a new one in the kubeconfig goes on."""
     name = f"account-{tmp_path.name[-8:].strip('_').lower()}".replace("_", "-")
     _account(space, name)
     path = tmp_path / "kubeconfig"
     path.write_text(_with_token(_token(space, name, "first")))
-    town = Town(redis7, space, str(path))
+    town = Town(redis7, space, made, str(path))
     with town.dispatcher():
         town.push("a")
         town.until_status("a", "completed")
@@ -206,9 +217,10 @@ def _with_token(token: str) -> str:
 
 # --- what the cluster refuses, or somebody does ---------------------------------------------------
 @pytest.fixture
-def direct(redis7: str, own: str) -> Town:
+def direct(redis7: str, own: str, tmp_path: Path) -> Iterator[Town]:
     """A town without a proxy, in a namespace of its own."""
-    return Town(redis7, own)
+    with jobs_made(own, tmp_path) as count:
+        yield Town(redis7, own, count)
 
 
 @pytest.fixture
@@ -299,25 +311,24 @@ def _hold(town: Town, letter: str, finalizers: str) -> None:
     kubectl("patch", "pvc", town.name(letter), "-n", town.space, "--type=merge", "-p", patch)
 
 
-def test_a_volume_is_grown_where_its_class_allows(redis7: str, own: str) -> None:
+def test_a_volume_is_grown_where_its_class_allows(direct: Town) -> None:
     """The PATCH doubles the request once and the run is tried again; elsewhere it is final."""
-    growing = f"growing-{own}"
+    growing = f"growing-{direct.space}"
     made = json.loads(kubectl("get", "storageclass", "local-path", "-o", "json"))
     made = {k: v for k, v in made.items() if k not in ("metadata", "status")}
     apply({**made, "metadata": {"name": growing}, "allowVolumeExpansion": True})
     full = {"1": [["exit", 73, "volume_full"]]}
     try:
-        able, unable = Town(redis7, own), Town(redis7, own)
-        with able.dispatcher(storage_class=growing):
-            able.push("a", full)
-            able.until_status("a", "completed")
-            [claim] = able.objects("pvc")
+        with direct.dispatcher(storage_class=growing):
+            direct.push("a", full)
+            direct.until_status("a", "completed")
+            [claim] = direct.objects("pvc")
             assert claim["spec"]["resources"]["requests"]["storage"] in ("2Mi", str(2 << 20))
-            able.assert_once("a", runs=2)
-        with unable.dispatcher():
-            unable.push("a", full)
-            unable.until_status("a", "failed")
-            assert unable.fields("a")["category"] == "volume_full"
-            assert "stays as large as it is" in unable.lines.getvalue()
+            direct.assert_once("a", runs=2)
+        with direct.dispatcher():
+            direct.push("b", full)
+            direct.until_status("b", "failed")
+            assert direct.fields("b")["category"] == "volume_full"
+            assert "stays as large as it is" in direct.lines.getvalue()
     finally:
         kubectl("delete", "storageclass", growing)

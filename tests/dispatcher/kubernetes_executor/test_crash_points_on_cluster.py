@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import redis
 
 from contract import fault, names
 from tests.cluster import cluster
+from tests.dispatcher.kubernetes_executor.job_watch import jobs_made
 from tests.dispatcher.kubernetes_executor.namespaces import kubectl, namespace, need_cluster
 from tests.dispatcher.tasks import order
 from tests.services import until
@@ -59,6 +59,7 @@ class Story:
     space: str
     folder: Path
     point: str
+    jobs_made: Callable[[str], int]
     key: str = field(default_factory=lambda: f"c{uuid.uuid4().hex[:8]}")
 
     def __post_init__(self) -> None:
@@ -150,13 +151,11 @@ class Story:
         found: list[dict[str, Any]] = json.loads(text)["items"]
         return found
 
-    def pods_made(self) -> Counter[str]:
-        """How many pods the Job controller has made for each order."""
-        chosen = "reason=SuccessfulCreate,involvedObject.kind=Job"
-        text = kubectl("get", "events", "-n", self.space, "--field-selector", chosen, "-o", "json")
-        about = Counter(event["involvedObject"]["name"] for event in json.loads(text)["items"])
-        objects = {letter: names.object_name(task) for letter, task in self.tasks.items()}
-        return Counter({letter: about[name] for letter, name in objects.items() if about[name]})
+    def runs_made(self) -> dict[str, int]:
+        """How many Jobs there have ever been of each order."""
+        return {
+            letter: self.jobs_made(names.object_name(task)) for letter, task in self.tasks.items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +165,13 @@ def stories(
     """The story of every point."""
     need_cluster()
     folder = tmp_path_factory.mktemp("stories")
-    with namespace() as space, ThreadPoolExecutor(4) as pool:
-        yield {point: pool.submit(Story(redis7, space, folder, point).tell) for point in POINTS}
+    with (
+        namespace() as space,
+        jobs_made(space, folder) as made,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        told = [Story(redis7, space, folder, point, made) for point in POINTS]
+        yield {story.point: pool.submit(story.tell) for story in told}
 
 
 @pytest.mark.parametrize("point", DISPATCHING)
@@ -178,7 +182,7 @@ def test_every_order_has_one_claim_and_one_job_wherever_the_dispatcher_died(
     wanted = sorted(names.object_name(task) for task in story.tasks.values())
     assert sorted(found["metadata"]["name"] for found in story.objects("pvc")) == wanted
     assert sorted(found["metadata"]["name"] for found in story.objects("jobs")) == wanted
-    assert story.pods_made() == {"a": 1, "b": 2}
+    assert story.runs_made() == {"a": 1, "b": 2}
     assert story.left() == 0
     assert story.redis.llen(names.dead_list(story.queue)) == 0
     for claim in story.objects("pvc"):
@@ -193,5 +197,5 @@ def test_what_may_go_goes_and_is_not_made_again_wherever_the_dispatcher_died(
     """The same order again is known as completed: nothing is made a second time."""
     story = stories[point].result()
     assert story.objects("jobs,pvc") == []
-    assert story.pods_made() == {"a": 1}
+    assert story.runs_made() == {"a": 1, "b": 0}
     assert story.status("a") == "completed"

@@ -124,6 +124,15 @@ def test_a_job_without_a_pod_tells_a_quota_from_a_refusal() -> None:
     assert obstacles.without_pod(job, []) is None
 
 
+def test_an_old_job_whose_new_pod_is_refused_has_its_full_patience() -> None:
+    """What counts is since when pods are refused, not when the Job was made."""
+    job = {"metadata": {"creationTimestamp": "2026-01-12T06:00:00Z"}}
+    event = {**warning("FailedCreate", "violates PodSecurity"), "firstTimestamp": NOON}
+    found = obstacles.without_pod(job, [event])
+    assert found is not None
+    assert found.since == seconds(NOON)
+
+
 def test_long_words_are_cut() -> None:
     found = obstacles.of_pod(pod(unscheduled="x" * 5000), BOUND, [])
     assert found is not None
