@@ -44,6 +44,9 @@ CATEGORIES: dict[ExitCode, str] = {
 }
 """The word for each exit code in logs, annotations and the failure event."""
 
+WEBHOOK_REFUSED = "webhook_refused"
+"""The other word for exit code 76: the receiver said no, and only somebody's act can help."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

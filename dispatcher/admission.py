@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from contract.task import Task
 from dispatcher.executors import Holding
-from dispatcher.record import Record, Stand, stand
+from dispatcher.record import CANCELLED, Record, Stand, stand
 
 
 class Do(StrEnum):
@@ -41,9 +41,16 @@ class Decision:
 
 
 def decide(
-    task: Task, holding: Holding | None, record: Record | None, memory: Mapping[str, str]
+    task: Task,
+    holding: Holding | None,
+    record: Record | None,
+    memory: Mapping[str, str],
+    fingerprint: str = "",
 ) -> Decision:
-    """Return what to do with `task`. `memory` is the task's hash; empty when nothing is known."""
+    """Return what to do with `task`. `memory` is the task's hash; empty when nothing is known.
+
+    `fingerprint`: of the very message, see `handover`.
+    """
     if holding is None or (holding.volume is None and holding.run is None):
         return _unknown(task, memory)
     where = stand(holding, record)
@@ -51,6 +58,9 @@ def decide(
         return Decision(Do.WAIT, "waits: what it left before is still going away.")
     if where is Stand.START:
         return Decision(Do.ACCEPT)
+    ended = where in (Stand.DONE, Stand.FAILED)
+    if ended and task.force and record and fingerprint and record.accepted == fingerprint:
+        return Decision(Do.DROP, f"is not run twice: it was handed over, and is {where.value}.")
     if where is Stand.DONE:
         return _finished(task, record)
     if where is Stand.FAILED:
@@ -74,6 +84,9 @@ def _finished(task: Task, record: Record | None) -> Decision:
 
 
 def _failed(task: Task, record: Record | None) -> Decision:
+    if record is not None and record.outcome and record.outcome.category == CANCELLED:
+        # Its row says cancelled for good; a success webhook beside it would be a lie.
+        return Decision(Do.DROP, "was cancelled; order the course under a new taskId.")
     if task.force and record is not None and record.task is not None:
         if _wishes(task) == _wishes(record.task):
             return Decision(Do.RESUME, "is forced; it goes on where it failed.")

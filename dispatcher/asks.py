@@ -91,6 +91,9 @@ class Asks:
         if found.stand not in (Stand.FAILED, Stand.WAITING, Stand.REPORT):
             message = "Task %s is not retried: it is %s."
             return self._say("CHECK", False, message, key, found.stand.value)
+        if found.record and found.record.outcome and found.record.outcome.category == CANCELLED:
+            message = "Task %s is not retried: it was cancelled, and so its row. Order it anew."
+            return self._say("CHECK", False, message, key)
         self._executor.mark(found.name, again(found.record))
         self._store.write(key, {"status": Stand.START.value, "message": "Retry asked for."})
         return self._say("RESUME", True, "Task %s is retried on the volume it has.", key)
@@ -190,7 +193,7 @@ class Asks:
             self._executor.remove_run(found.name, run.id)
             raise Busy(f"The volume of {found.name} is removed when its run is gone.")
         if volume is not None:
-            self._executor.remove_volume(found.name, volume.id)
+            self._executor.remove_volume(found.name, volume.id, volume.version)
 
     # --- orders -----------------------------------------------------------------------------------
     def _withdraw(self, key: str, orders: Mapping[bytes, Task]) -> None:

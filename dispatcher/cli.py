@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(exc.code)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `course-runner list | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _dispatch(options: argparse.Namespace, values: Mapping[str, str]) -> int:

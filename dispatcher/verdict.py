@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contract.outcome import CATEGORIES, ExitCode, Outcome
+from contract.outcome import CATEGORIES, WEBHOOK_REFUSED, ExitCode, Outcome
 from dispatcher.executors import Ending, Obstacle, Phase, Run
 from dispatcher.record import CANCELLED, DONE, Record
 from dispatcher.settings import Limits
@@ -29,7 +29,7 @@ _ADVICE = {
     "Evicted": "The node ran out of memory or disk; look at its conditions.",
     _DEADLINE: "Raise RUN_DEADLINE if the course is that large, then retry the task.",
 }
-_FINAL = frozenset(
+_FINAL = frozenset({WEBHOOK_REFUSED}) | frozenset(
     CATEGORIES[code]
     for code in (
         ExitCode.BAD_INPUT,
@@ -49,7 +49,8 @@ _NOT_DELIVERED = CATEGORIES[ExitCode.NOT_DELIVERED]
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`retry_at` in Unix seconds, None for an end for good; `report`: a closing run is owed;
-    `grow`: bytes that the volume must have for the retry, 0 for as it is.
+    `grow`: bytes that the volume must have for the retry, 0 for as it is; `why`: what kept a
+    closing run from passing the failure on, where that is tried again.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class Verdict:
     report: bool = False
     failures: Mapping[str, int] | None = None
     grow: int = 0
+    why: str = ""
 
     @property
     def done(self) -> bool:
@@ -90,12 +92,19 @@ def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: 
         return Verdict(outcome)
     count = record.failures.get("report", 0)
     failures = {**record.failures, "report": count + 1}
+    why = last_words(ending).summary
     if count >= len(limits.temporary):
-        why = last_words(ending).summary
-        summary = f"{outcome.summary} Not passed on: {why}"
-        outcome = Outcome(outcome.category, summary, outcome.advice)
+        rest = "That could not be passed on, for the same reason."
+        if why != outcome.summary:
+            rest = f"Not passed on: {why}"
+        outcome = Outcome(outcome.category, f"{sentence(outcome.summary)} {rest}", outcome.advice)
         return Verdict(outcome, failures=failures)
-    return Verdict(outcome, now + limits.temporary[count], True, failures)
+    return Verdict(outcome, now + limits.temporary[count], True, failures, why=why)
+
+
+def sentence(words: str) -> str:
+    """Return `words`, which may be another's, with an end that lets ours follow."""
+    return words if not words or words[-1] in ".!?:;…" else words + "."
 
 
 def is_late(run: Run | None, limits: Limits, now: float) -> bool:

@@ -213,7 +213,7 @@ def _webhook(reader: Reader) -> WebhookSettings:
     if url and body is None and (own is None or in_body):
         reader.faults.append(
             "API_SECRET_KEY is not set; the webhook sends it as secret_key, and signs with it "
-            "unless WEBHOOK_SIGNING_KEY is set (WEBHOOK_BODY_SECRET=false leaves secret_key out)."
+            "unless WEBHOOK_SIGNING_KEY is set (set WEBHOOK_BODY_SECRET to false to leave it out)."
         )
     return WebhookSettings(
         url=url,

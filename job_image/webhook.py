@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from contract import webhook as wire
 from contract.errors import NotDelivered
+from contract.outcome import WEBHOOK_REFUSED, Outcome
 from contract.webhook import Event
 from job_image.context import Context
 from job_image.settings import WebhookSettings
@@ -44,6 +45,10 @@ _AWAY_ADVICE = "Everything else is done and the volume is kept; the delivery is 
 
 class WebhookRefused(NotDelivered):
     """The receiver said no to this event: trying again cannot help until somebody acts."""
+
+    def outcome(self) -> Outcome:
+        """Return last words that tell the dispatcher not to hammer."""
+        return replace(super().outcome(), category=WEBHOOK_REFUSED, told=True)
 
 
 @dataclass(frozen=True, slots=True)

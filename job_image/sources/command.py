@@ -139,7 +139,9 @@ def _failure(code: int, words: str) -> CourseRunnerError:
     how = f"signal {-code} ended it" if code < 0 else f"exit code {code}"
     summary = f"The downloader failed ({how}): {words[-1000:] or 'it said nothing'}"
     if _FULL.search(words):
-        return VolumeFull(summary, advice="Order it again with a larger volumeSize.")
+        return VolumeFull(
+            summary, advice='Order it again with a larger volumeSize and "force": true.'
+        )
     return _MEANINGS.get(code, Temporary)(summary)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from contract.errors import VolumeFull
 from job_image.sources.figures import size
 
-ADVICE = "Order it again with a larger volumeSize, or let the volume grow."
+ADVICE = 'Order it again with a larger volumeSize and "force": true, or let the volume grow.'
 
 
 class Space:

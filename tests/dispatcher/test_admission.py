@@ -134,10 +134,10 @@ def test_only_a_completed_task_is_remembered_without_its_volume(status: str) -> 
     assert admit(memory={"status": status, "updated": "1"}) == Decision(Do.ACCEPT)
 
 
-def test_a_cancelled_task_whose_volume_is_kept_needs_force() -> None:
+def test_a_cancelled_task_is_not_revived_for_its_row_says_cancelled_for_good() -> None:
     held = volume(outcome=judged(CANCELLED), expires_at=stamp(NOW + 9))
     assert admit(hold(held)).do is Do.DROP
-    assert admit(hold(held), **FORCED).do is Do.RESUME
+    assert admit(hold(held), **FORCED).do is Do.DROP
 
 
 @pytest.mark.parametrize(

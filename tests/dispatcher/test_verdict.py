@@ -259,3 +259,11 @@ def test_a_closing_run_without_a_known_outcome_still_reports_a_failure() -> None
     verdict = judge_report(replace(CLOSING, phase=Phase.SUCCEEDED), ending(0), RECORD, LIMITS, NOW)
     assert verdict.outcome.category == CRASHED
     assert not verdict.done
+
+
+def test_a_refused_webhook_is_kept_and_not_hammered() -> None:
+    """The receiver said no: no run follows by itself, and no closing run, for the row is right."""
+    words = replace(Outcome("webhook_refused", "answered 400", exit=76), told=True)
+    verdict = judge(FAILED, Ending(exit=76, words=words), RECORD, LIMITS, NOW)
+    assert verdict.retry_at is None
+    assert not verdict.report
