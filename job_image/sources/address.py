@@ -16,10 +16,17 @@ def parts(url: str) -> SplitResult:
     """Return the parts of an address; all empty when it is none."""
     try:
         found = urlsplit(url)
-        _ = found.port, found.hostname  # both are read only when asked for, and may raise
+        _server(found.scheme, found.netloc)
     except ValueError:
         return _NOTHING
     return found
+
+
+@lru_cache(64)
+def _server(scheme: str, netloc: str) -> Origin:
+    """Return whose server it is. Raise `ValueError` for what only looks like one."""
+    found = SplitResult(scheme, netloc, "", "", "")
+    return scheme, (found.hostname or "").lower(), found.port or PORTS.get(scheme)
 
 
 def is_http(url: str) -> bool:
@@ -39,11 +46,10 @@ def place(url: str) -> str:
     return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
-@lru_cache(256)
 def origin(url: str) -> Origin:
     """Return what must be equal for two addresses to belong to one server."""
     found = parts(url)
-    return found.scheme, (found.hostname or "").lower(), found.port or PORTS.get(found.scheme)
+    return _server(found.scheme, found.netloc)
 
 
 def join(base: str, target: str) -> str:
@@ -58,3 +64,8 @@ def join(base: str, target: str) -> str:
 def without_query(url: str) -> str:
     """Return an address without its query: what stays the same when it is signed anew."""
     return parts(url)._replace(query="", fragment="").geturl()
+
+
+def shown(url: str) -> str:
+    """Return an address for messages: no credentials, no query."""
+    return place(url) + parts(url).path if url else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from contract.errors import Temporary
 from job_image.sources import refusals
+from job_image.sources.address import host
 from job_image.sources.http import OVER, RENEWALS, Means
 from job_image.sources.pace import Tries, Unanswered, asked_wait
 from job_image.sources.wire import Answer
@@ -61,7 +62,7 @@ class Documents:
             if found in OVER:
                 refused += 1
                 if renew is None or refused > RENEWALS:
-                    raise Temporary(f"{what} is refused ({found}).")
+                    raise Temporary(f"{host(url)} answers {found} for {what[0].lower()}{what[1:]}.")
                 renew(url)
 
     def _try(self, url: str, what: str) -> Document | int:

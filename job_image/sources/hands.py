@@ -15,7 +15,7 @@ from pathlib import Path
 from contract.errors import CourseRunnerError, Stopped, Temporary
 from contract.log import Log
 from job_image.sandbox import Sandbox
-from job_image.sources import captions, images, pictures, quiz, resume, texts
+from job_image.sources import address, captions, images, pictures, quiz, resume, texts
 from job_image.sources.choice import Wishes
 from job_image.sources.http import Means, Transfer
 from job_image.sources.manifest import Manifest, Record, digest
@@ -71,8 +71,13 @@ class Hands:
         try:
             return self._piece(job, stop) if isinstance(job, Piece) else self._file(job, stop)
         except Temporary as exc:
-            self._log.event("ERROR", "%s: %s", job.path, exc.summary)
+            self._log.event("ERROR", "%s: %s%s", job.path, exc.summary, self.where(file_of(job)))
             raise
+
+    def where(self, file: File) -> str:
+        """Return a file's address for messages, with a bracket and a space before; "" for none."""
+        url = address.shown(self._means.links.known(file.key))
+        return f" [{url}]" if url else ""
 
     def part(self, file: File) -> Part:
         """Return what there is of a file that is fetched in one."""
@@ -174,7 +179,7 @@ class Hands:
 
     def _quiz(self, file: File, stop: Stop) -> None:
         found = self._sheets.get(file.lecture, stop)
-        if not found:
+        if not any(isinstance(one, dict) for one in found):
             self._leave(file, "kind: quiz without questions")
         elif file.kind == "questions":
             data = json.dumps(found, ensure_ascii=False, indent=1)

@@ -75,8 +75,8 @@ class Links:
         return self.renew(key, lecture, url, stop)
 
     def known(self, key: str) -> str:
-        """Return an address as it is, good or not."""
-        return self._urls[key]
+        """Return an address as it is, good or not; "" when there is none."""
+        return self._urls.get(key, "")
 
     def renew(self, key: str, lecture: str, stale: str, stop: Stop) -> str:
         """Return another address than `stale`. Raise `Temporary` when the file is gone."""

@@ -9,7 +9,7 @@ the volume's word for what is done: a complete course costs two requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -225,7 +225,7 @@ class _Fetch:
         remains.write(self._context.sandbox, made.folder, skipped)
         remains.tell(self._context, skipped)
         if len(failed) > len(given_up):
-            raise _failure(failed, len(made.files))
+            raise _failure(failed, len(made.files), self._hands.where)
         return Fetched(
             folder=made.folder,
             files=len(self._manifest.records),
@@ -244,13 +244,15 @@ def _base(context: Context) -> str:
     return context.settings.platform.url or address.place(context.task.course_url)
 
 
-def _failure(failed: Mapping[File, Temporary], total: int) -> Temporary:
+def _failure(
+    failed: Mapping[File, Temporary], total: int, where: Callable[[File], str]
+) -> Temporary:
     """Return the error that names the files that could not be had."""
     first, error = next(iter(failed.items()))
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return Temporary(
         f"{len(failed)} of {total} files could not be fetched: {first.path}: "
-        f"{error.summary.rstrip('.')}{more}.",
+        f"{error.summary.rstrip('.')}{where(first)}{more}.",
         advice=error.advice
         or "What was fetched is kept; only the rest is tried again. "
         "ON_ITEM_FAILURE=skip completes a course without what cannot be had.",

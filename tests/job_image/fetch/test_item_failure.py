@@ -40,7 +40,9 @@ def test_by_default_the_course_fails_and_names_it(ordering: Ordering) -> None:
     with pytest.raises(Temporary) as caught:
         order.fetch()
     assert "1 of 4 files could not be fetched: c/01 - A/002 Two.mp4: " in caught.value.summary
-    assert "404" in caught.value.summary and "?" not in caught.value.summary
+    url = f"{order.portal.cdn_url}/c/002/720.mp4"
+    assert f"answers 404 even to a fresh address [{url}]." in caught.value.summary
+    assert f"[{url}]" in order.log and "Signature" not in order.log
     assert "ON_ITEM_FAILURE=skip" in caught.value.advice
     assert "01 - A/001 One.mp4" in order.files() and "02 - B/001 Text.html" in order.files()
     assert "Two" not in order.read("SKIPPED.txt").decode()

@@ -178,6 +178,21 @@ def test_a_quiz_that_is_gone_is_one_broken_item(ordering: Ordering) -> None:
     assert "01 - A/002 Text.html" in order.files()
 
 
+@pytest.mark.parametrize(
+    ("results", "pages"),
+    [([None, "x"], 0), ([{}], 1), ([{"prompt": [], "correct_response": 3}], 1)],
+)
+def test_a_quiz_of_odd_questions(ordering: Ordering, results: list[Any], pages: int) -> None:
+    """Questions of any shape make a page; what is none makes a quiz without questions."""
+    order = ordering(course(Quiz("Odd", QUESTIONS)))
+    for path, value in (("results", results), ("count", len(results))):
+        rule = actions.Json(path, value)
+        order.portal.faults.add("api:assessments/c/001", rule, times=None)
+    fetched = order.fetch()
+    assert len(fetched.skipped) == 1 - pages
+    assert order.path("01 - A/001 Odd.html").exists() == bool(pages)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=4)
