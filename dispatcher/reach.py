@@ -15,6 +15,7 @@ from typing import Any
 from contract import names
 from contract.env import Reader, Secret
 from contract.errors import BadSettings
+from dispatcher.executors.kubernetes.settings import LOOK_ONLY
 
 URL_FILE = "redis.url"
 
@@ -40,9 +41,10 @@ def store(options: argparse.Namespace, values: Mapping[str, str]) -> Any:
 
 
 def settings(options: argparse.Namespace, values: Mapping[str, str]) -> Any:
-    """Return all settings of a dispatcher that would run here."""
+    """Return all settings of a dispatcher that would run here; it starts no run, so no image."""
     service = import_module("dispatcher.service")
-    return service.settings_from(with_redis(options, values), executor=executor_name(options))
+    known = {"JOB_IMAGE": LOOK_ONLY, **with_redis(options, values)}
+    return service.settings_from(known, executor=executor_name(options))
 
 
 def executor(options: argparse.Namespace, values: Mapping[str, str]) -> Any:

@@ -36,11 +36,14 @@ from dispatcher.executors.kubernetes.feed import Feed
 from dispatcher.executors.kubernetes.logs import PodLog
 from dispatcher.executors.kubernetes.objects import BACKGROUND, FOREGROUND, Objects
 from dispatcher.executors.kubernetes.rehearsal import rehearse
-from dispatcher.executors.kubernetes.settings import KubernetesSettings
+from dispatcher.executors.kubernetes.settings import LOOK_ONLY, KubernetesSettings
 from dispatcher.executors.kubernetes.watch import Pace, Watch
 
 SUCCESSOR_PATIENCE = 2.0
 """Seconds that `start_run` waits for the run before to be gone; then the caller asks again."""
+
+CLOSING = 1.0
+"""Seconds that a watch may take to end: one that hangs in a call ends with the process."""
 
 LOOK = 0.1
 """Seconds between two such looks."""
@@ -91,13 +94,16 @@ class KubernetesExecutor:
         for watch in self._watches:
             if not watch.synced(max(0.0, deadline - time.monotonic())):
                 raise Unavailable(watch.trouble())
-        rehearse(self._objects, self._settings, self._environment, self._log)
+        if self._settings.image != LOOK_ONLY:
+            rehearse(self._objects, self._settings, self._environment, self._log)
 
     def close(self) -> None:
         """Stop watching and let go of everything; runs go on."""
         for watch in self._watches:
-            watch.close()
-        self._client.close()
+            watch.close(0.0)
+        self._client.close()  # ends the waits of calls, in the watches' threads and in others
+        for watch in self._watches:
+            watch.close(CLOSING)
         self._cache.wake()
 
     def trouble(self) -> str:
@@ -135,8 +141,8 @@ class KubernetesExecutor:
         elif known is not None:
             self._volumes.forget(name, known.id)
 
-    def remove_volume(self, name: str, volume_id: str) -> None:
-        """Remove that very claim; see the Protocol.
+    def remove_volume(self, name: str, volume_id: str, version: str | None = None) -> None:
+        """Remove that very claim, as it was seen; see the Protocol.
 
         A claim that is deleted under a running pod could never be used again by the next one, and
         a pod that has ended still holds it: so first the Job goes, then the pods, then the claim.
@@ -145,7 +151,15 @@ class KubernetesExecutor:
             raise Busy(f"The Job {self._where(name)} still has its volume.")
         if self._objects.pods_of(name):
             raise Busy(f"Pods of the Job {self._where(name)} are still going away.")
-        answer = self._objects.remove(f"{self._objects.claims}/{name}", volume_id, BACKGROUND)
+        path = f"{self._objects.claims}/{name}"
+        try:
+            answer = self._objects.remove(path, volume_id, BACKGROUND, version)
+        except Conflict as exc:
+            if version is None:
+                raise
+            # Perhaps only its status has: then the next look, with the watch's news, removes it.
+            message = f"The claim {self._where(name)} has changed since it was looked at."
+            raise Busy(message) from exc
         self._volumes.removed(name, volume_id, answer)
 
     def _volume(self, name: str) -> Volume | None:

@@ -21,6 +21,9 @@ from dispatcher.executors.kubernetes.extras import SecretFiles, secret_files, wr
 READ_WRITE_ONCE = "ReadWriteOnce"
 ACCESS_MODES = (READ_WRITE_ONCE, "ReadWriteOncePod", "ReadWriteMany")
 
+LOOK_ONLY = "look-only"
+"""JOB_IMAGE of a command that only looks: it starts nothing, so nothing is tried out."""
+
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the name of its own namespace (Kubernetes API)."""
 
