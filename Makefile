@@ -1,6 +1,6 @@
 # Few verbs, each a script; nothing clever here. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint e2e bench clean
+.PHONY: help setup demo test lint e2e bench chaos images push clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,17 @@ lint: ## format, lint, types, shape of the imports
 e2e: ## only the tests on a real Kubernetes, which is built and started first
 	scripts/e2e.sh
 
-bench: ## the measurements of docs/benchmarks.md
+bench: ## the measurements of benchmarks/, about half an hour
 	scripts/bench.sh
+
+chaos: ## the long chaos: seeds printed, nothing lost, nothing twice
+	scripts/chaos.sh
+
+images: ## both images, by docker or buildah, with their size and bill of materials
+	scripts/images.sh
+
+push: ## the images to REGISTRY=…
+	REGISTRY=$(REGISTRY) scripts/images.sh push
 
 clean: ## remove what the verbs made in this checkout, downloads of packages too
 	scripts/clean.sh
