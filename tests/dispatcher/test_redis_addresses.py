@@ -176,7 +176,9 @@ def test_in_a_cluster_orders_are_run_to_their_end(cluster: int, tmp_path: Path) 
     with opened(f"redis+cluster://127.0.0.1:{cluster}", "{r}:orders") as store:
         executor = LocalExecutor(tmp_path, {}, PROGRAM, interval=0.05)
         executor.start()
-        loop = Loop(store, executor, Limits(max_active=2), Log.for_task(), pace=Pace(block=0.05))
+        loop = Loop(
+            store, executor, Limits(max_active=2), Log.for_task(), pace=Pace(0.05, recheck=0.2)
+        )
         for number in range(5):
             store.push(order(f"r{number}", email=f"{number % 2}@b.c", priority=number % 3))
         thread = threading.Thread(target=loop.run)

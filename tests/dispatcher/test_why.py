@@ -105,9 +105,7 @@ def test_a_pause_keeps_no_retry_waiting_and_is_not_blamed() -> None:
     assert "paused" not in sentence
 
 
-def test_an_order_that_is_queued_again_is_told_of_by_its_new_place_and_a_running_one_by_its_run() -> (
-    None
-):
+def test_a_repeat_in_the_queue_is_told_of_unless_the_task_runs() -> None:
     assert "position 1 of 1" in say(fields={"status": "completed"}, place=1, queued=1)
     assert "is running" in say(fields={"status": "running"}, place=1, queued=1)
 
