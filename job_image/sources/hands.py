@@ -71,7 +71,9 @@ class Hands:
         try:
             return self._piece(job, stop) if isinstance(job, Piece) else self._file(job, stop)
         except Temporary as exc:
-            self._log.event("ERROR", "%s: %s%s", job.path, exc.summary, self.where(file_of(job)))
+            file = file_of(job)
+            name = file.path if isinstance(exc, Unplayable) else job.path
+            self._log.event("ERROR", "%s: %s%s", name, exc.summary, self.where(file))
             raise
 
     def where(self, file: File) -> str:

@@ -29,7 +29,9 @@ Track = Sequence[Run]
 
 _BOXES = (b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"mdat", b"free")
 _APART = Fraction(10)
-"""Seconds by which two tracks may begin apart; more means clocks that have nothing in common."""
+"""Seconds by which two tracks may begin apart, or a clock leap: more means another clock."""
+_BACK = Fraction(1)
+"""Seconds by which a clock may step back; only neighbours of a seam do, by a frame or two."""
 
 
 @dataclass
@@ -130,12 +132,11 @@ class _Track:
 
     def _shifted(self, source: Any, shift: Fraction) -> Iterator[tuple[Any, _Place]]:
         streams = [one for kind in self.places if (one := self._fitting(source, kind)) is not None]
+        clocks = {one.type: _Clock(shift) for one in streams}
         for packet in source.demux(streams) if streams else ():
             if packet.dts is None or packet.time_base is None:
                 continue
-            moved = round(shift / packet.time_base)
-            packet.dts += moved
-            packet.pts = None if packet.pts is None else packet.pts + moved
+            clocks[packet.stream.type].set(packet)
             self.clock = max(self.clock, _end(packet))
             yield packet, self.places[packet.stream.type]
 
@@ -153,6 +154,27 @@ class _Track:
         return self.stack.enter_context(
             av.open(reader, "r", format=self.form, buffer_size=BLOCK // 4)
         )
+
+
+class _Clock:
+    """Counts the time of one stream of a run, and bridges what no playlist announced."""
+
+    def __init__(self, shift: Fraction) -> None:
+        self._shift = shift
+        self._end: Fraction | None = None
+
+    def set(self, packet: Any) -> None:
+        """Count a packet's times from the beginning of the film; after a jump, from its neighbour's
+        end.
+        """
+        base = Fraction(packet.time_base)
+        here = packet.dts * base + self._shift
+        if self._end is not None and not -_BACK < here - self._end < _APART:
+            self._shift += self._end - here
+        moved = round(self._shift / base)
+        packet.dts += moved
+        packet.pts = None if packet.pts is None else packet.pts + moved
+        self._end = (packet.dts + (packet.duration or 0)) * base
 
 
 def _set_clocks(tracks: Sequence[_Track]) -> None:

@@ -180,6 +180,18 @@ def test_a_break_of_the_clock(ordering: Ordering, footage: Footage) -> None:
     assert seen.sound == pytest.approx(footage.seen.sound + footage.seen_other.sound, abs=0.1)
 
 
+def test_a_break_of_the_clock_that_nobody_announced(ordering: Ordering, footage: Footage) -> None:
+    """A clock that leaps back or ahead without a word in the playlist is bridged."""
+    order = ordering(course([*footage.plain, *footage.other, *footage.plain]))
+    say(order, *listing(8), END)
+    order.fetch()
+    seen = look(order.path(NAME))
+    wanted = footage.seen.pictures + footage.seen_other.pictures + footage.seen.pictures
+    assert seen.pictures == wanted
+    assert seen.times == tuple(sorted(set(seen.times)))
+    assert seen.times[-1] == pytest.approx(16.0, abs=0.2)
+
+
 def test_fragments_with_another_header_in_the_middle(ordering: Ordering, footage: Footage) -> None:
     """A new EXT-X-MAP begins a run of its own, and the clock goes on."""
     lines, files = fragments(footage, "fragments")
