@@ -21,7 +21,7 @@ from io import FileIO
 from typing import Any
 
 from contract import names
-from job_image.sandbox import Sandbox, refusals, write_durably
+from job_image.sandbox import Sandbox, refusals, sync_folder, write_durably
 from job_image.sources.plan import Plan
 
 SCHEMA = 1
@@ -46,6 +46,7 @@ class Manifest:
     """The records of one volume. Thread-safe."""
 
     def __init__(self, sandbox: Sandbox) -> None:
+        self._root = sandbox.root
         self._path = sandbox.state_file(names.MANIFEST_FILE)
         self._journal = sandbox.state_file(JOURNAL_FILE)
         self._lock = threading.Lock()
@@ -71,6 +72,7 @@ class Manifest:
         content = self._text(plan).encode()
         self._close()
         if content != _bytes(self._path):  # a full volume must not stop a run that writes nothing
+            self._sync_folders()
             write_durably(self._path, content)
         with refusals(self._journal):
             self._journal.unlink(missing_ok=True)
@@ -93,6 +95,13 @@ class Manifest:
             if self._file is None:
                 self._file = self._journal.open("ab", buffering=0)
             self._file.write(line)
+
+    def _sync_folders(self) -> None:
+        """Make the names of all finished files survive a power cut, before the record says so."""
+        for folder in {(self._root / one.path).parent for one in self.records.values()}:
+            with refusals(folder):
+                if folder.is_dir():
+                    sync_folder(folder)
 
     def _close(self) -> None:
         with self._lock:
