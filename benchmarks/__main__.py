@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PROGRAMS = ("download", "intake", "picture")
+PROGRAMS = ("download", "start", "intake", "picture")
 
 
 def main() -> int:

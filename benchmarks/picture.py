@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -19,16 +20,20 @@ def _load(name: str) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def _bars() -> Iterator[tuple[str, float, float]]:
+    """Give what is drawn: its name, its ratio, its goal."""
+    intake, download = _load("intake"), _load("download")
+    if intake:
+        yield "tasks/s against a bare client", intake["throughput_ratio"], 0.95
+    for case in (download or {}).get("cases", {}).values():
+        name = f"{case['title']}: speed against {case['fastest_other']}"
+        yield name, case["throughput_ratio"], 1.0
+
+
 def main() -> None:
     """Draw ratios as bars against their goals."""
-    intake, download = _load("intake"), _load("download")
-    bars: list[tuple[str, float, float]] = []
-    if intake:
-        bars.append(("tasks/s against a bare client", intake["throughput_ratio"], 0.95))
-    for slug, name in (("one-gib", "1 GiB"), ("small-files", "2,000 files")):
-        if download and slug in download:
-            bars.append((f"{name}: speed against curl", download[slug]["throughput_ratio"], 1.0))
-    figure, axes = plt.subplots(figsize=(8, 0.7 * len(bars) + 1))
+    bars = list(_bars())
+    figure, axes = plt.subplots(figsize=(9, 0.55 * len(bars) + 1))
     for row, (_, value, goal) in enumerate(bars):
         axes.barh(row, value, color="#1a7f37" if value >= goal else "#9a6700", height=0.55)
         axes.plot([goal, goal], [row - 0.4, row + 0.4], color="#1f2328")
@@ -40,6 +45,29 @@ def main() -> None:
         axes.spines[side].set_visible(False)
     figure.tight_layout()
     figure.savefig(FOLDER / "ratios.svg")
+    _write_table()
+
+
+def _write_table() -> None:
+    """Write the figures as a table, for whoever reads rather than looks."""
+    download = _load("download")
+    if download is None:
+        return
+    machine = download["machine"]
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"{machine['date']}; medians of {download['rounds']}.",
+        "",
+        "| case | client | MB/s | CPU s per GB | peak MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for case in download["cases"].values():
+        lines += [
+            f"| {case['title']} | {name} | {one['mb_per_s']} | {one['cpu_s_per_gb']} "
+            f"| {one['peak_mib']} |"
+            for name, one in case["clients"].items()
+        ]
+    (FOLDER / "download.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ crowd it. After a refusal nothing is tried any more, and what was given up comes
 
 from __future__ import annotations
 
-WINDOW = 1.0
+WINDOW = 0.5
 """Seconds over which a rate is taken: some round trips, and a new line's slow start."""
 SLOW = 8_000_000
 """Bytes per second of one line from which on more lines are not tried."""
