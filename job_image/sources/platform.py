@@ -9,7 +9,7 @@ the volume's word for what is done: a complete course costs two requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -185,7 +185,8 @@ class _Fetch:
         ]
         self._space.check(sum(known), f"{len(left)} files")
 
-    def _all(self, files: Iterable[File]) -> dict[File, Temporary]:
+    def _all(self, files: Collection[File]) -> dict[File, Temporary]:
+        """Have all files; return those that failed, in the plan's order, each with its first error."""
         failed = self._crew.run(
             files,
             self._context.stop,
@@ -193,7 +194,8 @@ class _Fetch:
             self._wire.abort,
             lambda: self._tally.received,
         )
-        return {file_of(job): error for job, error in reversed(list(failed.items()))}
+        errors = {file_of(job): error for job, error in reversed(list(failed.items()))}
+        return {file: errors[file] for file in files if file in errors}
 
     def _write_texts(self, made: Plan) -> None:
         """Write the texts that have images, now that it is known which of those are here."""
