@@ -30,11 +30,14 @@ WHOLE_NUMBER_LIMIT = 2**53
 DEPTH_LIMIT = 64
 """Levels of nesting: far above any order, far below the depth where writing JSON overflows."""
 
+VOLUME_LEAST = 2**20
+"""Bytes of the smallest volume that can be meant: no storage makes a smaller one."""
+
 _GROWTH = 5
 """A message written back is at most so many times longer: 1e15 becomes 1000000000000000.0."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+_QUANTITY = re.compile(r"[1-9][0-9]{0,17}(\.[0-9]{1,9})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
 _KNOWN = (
     "taskId",
     "courseUrl",
@@ -209,8 +212,9 @@ class _Fields:
 
     def volume_size(self) -> str | None:
         value = self.text("volumeSize")
-        if value is not None and not is_quantity(value):
-            raise self._bad("volumeSize", 'a Kubernetes quantity such as "20Gi"')
+        # A bare number is bytes: whoever sends 20 means gigabytes and would get a full volume.
+        if value is not None and not (is_quantity(value) and quantity_bytes(value) >= VOLUME_LEAST):
+            raise self._bad("volumeSize", 'a Kubernetes quantity with its unit, such as "20Gi"')
         return value
 
     def priority(self) -> int:

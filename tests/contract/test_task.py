@@ -45,6 +45,10 @@ def test_all_optional_fields_are_read() -> None:
     assert (task.priority, task.force) == (-3, True)
 
 
+def test_a_volume_size_may_be_given_in_bytes() -> None:
+    assert Task.parse(message(volumeSize=21474836480)).volume_size == "21474836480"
+
+
 def test_absent_null_and_empty_texts_are_the_same() -> None:
     empty = Task.parse(message(email="", quality=None, captions=[], volumeSize="", force=None))
     assert empty == Task.parse(message())
@@ -179,6 +183,9 @@ def test_unknown_fields_travel_on_untouched() -> None:
         ("volumeSize", "0Gi"),
         ("volumeSize", "-5Gi"),
         ("volumeSize", "20gi"),
+        ("volumeSize", 20),
+        ("volumeSize", "500k"),
+        ("volumeSize", "9" * 400 + "Gi"),
         ("volumeSize", True),
         ("priority", "high"),
         ("priority", 1.5),
