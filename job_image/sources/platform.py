@@ -186,7 +186,7 @@ class _Fetch:
         self._space.check(sum(known), f"{len(left)} files")
 
     def _all(self, files: Collection[File]) -> dict[File, Temporary]:
-        """Have all files; return those that failed, in the plan's order, each with its first error."""
+        """Have all files; return the failed ones in their order, each with its first error."""
         failed = self._crew.run(
             files,
             self._context.stop,

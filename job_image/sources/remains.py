@@ -30,7 +30,7 @@ def listed(made: Plan, left: Mapping[File, str], failed: Mapping[File, str]) -> 
         *(Skipped(file.title, reason) for file, reason in left.items()),
         *(Skipped(_inside(file), f"{FAILED}: {reason}") for file, reason in failed.items()),
     ]
-    return tuple(sorted(dict.fromkeys(found), key=lambda one: _place(one.title)))
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: (_place(one.title), one.title)))
 
 
 def counted(skipped: Iterable[Skipped]) -> str:
