@@ -88,7 +88,7 @@ class Intake:
             claimed = self._store.claimed()
             ready = self._ready(claimed)
         granted = self._granted(dict.fromkeys(ready[:slots]))
-        handled = self._crew.each(granted, _label, self._handle)
+        handled = self._crew.each(granted, _label, self._handle, _task)
         self.may_wait = not (paused or self._claims.held_back or len(claimed) > handled)
         return handled
 
@@ -207,10 +207,15 @@ class Intake:
 
 def _name(raw: bytes) -> str:
     """Return the name of an order's objects; "" for what is no order."""
+    task = _task(raw)
+    return names.object_name(task.key) if task else ""
+
+
+def _task(raw: bytes) -> Task | None:
     try:
-        return names.object_name(Task.parse(raw).key)
+        return Task.parse(raw)
     except BadMessage:
-        return ""
+        return None
 
 
 def _label(raw: bytes) -> str:

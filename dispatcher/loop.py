@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from contract.errors import Retryable
+from contract.errors import Retryable, Stopped
 from contract.log import Log
 from dispatcher.asks import Asks
 from dispatcher.auditor import Auditor
@@ -87,7 +87,8 @@ class Loop:
         self._limits = limits
         self._log = log
         self._pace = pace
-        self._crew = Crew(log, clock)
+        self._stop = threading.Event()
+        self._crew = Crew(log, clock, self._stop)
         self._views = Views()
         self._free = Slots(store, limits.max_active, store.identity)
         self._asks = Asks(store, executor, limits, self._crew, log, clock)
@@ -96,7 +97,6 @@ class Loop:
         self._auditor = Auditor(store, limits, log, clock)
         self._notices = Notices(store, executor, limits, clock)
         self._reaper = Reaper(store, executor, limits, self._crew, log, clock)
-        self._stop = threading.Event()
         # Not in the first turn: with 100,000 orders queued, an audit would keep them waiting.
         self._due = {"audit": time.monotonic() + pace.recheck}
         self._recalled = False
@@ -111,22 +111,27 @@ class Loop:
         """Whether the loop was told to stop."""
         return self._stop.is_set()
 
-    def rest(self, seconds: float) -> None:
-        """Wait, unless told to stop."""
+    def rest(self, seconds: float | None = None) -> None:
+        """Wait until told to stop, at most `seconds`."""
         self._stop.wait(seconds)
 
-    def run(self) -> None:
-        """Take turns until told to stop. Runs go on; nothing claimed is lost."""
+    def run(self) -> bool:
+        """Take turns until told to stop. Runs go on; nothing claimed is lost.
+
+        Return whether it ended in order: the last turn went well, and nothing is under way.
+        """
         failed = 0
         while not self._stop.is_set():
             try:
                 self.turn()
                 failed = 0
-                self.pulse.beat()
+                self.pulse.beat(self._crew.trouble())
+            except Stopped as exc:
+                self._log.event("CHECK", "%s They are done again later.", exc.summary)
             except Retryable as exc:
                 self._rest(exc, failed)
                 failed += 1
-        self._crew.close()
+        return self._crew.close() and not failed
 
     def turn(self) -> None:
         """Take one turn, then wait for a new order or a change, about a second at most."""

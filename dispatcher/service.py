@@ -5,7 +5,9 @@ Goes in: settings. Runs until SIGTERM or SIGINT, then ends within seconds and le
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from typing import Any, TextIO
 from contract import env, handoff
 from contract.errors import BadSettings, CourseRunnerError, Retryable
 from contract.log import Log, Redactor, set_up
+from dispatcher.complaints import Complaints, alike
 from dispatcher.executors import Executor
 from dispatcher.health import Health, stuck
 from dispatcher.loop import Loop, warn_about
@@ -23,6 +26,9 @@ from dispatcher.store import Store, connect
 
 START_WAIT = 2.0
 """Seconds between tries to reach the executor at start."""
+
+PATIENCE = 8.0
+"""Seconds from being told to stop to the end at any price; below the 10 that are promised."""
 
 
 def settings_from(values: Mapping[str, str], *, executor: str = KUBERNETES) -> Settings:
@@ -69,13 +75,14 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     executor = executor_from(settings)
     loop = Loop(store, executor, settings.limits, log)
     warn_about(settings.limits, log)
+    threading.Thread(target=_last_resort, args=(loop, log), daemon=True).start()
     with _health(settings, loop, executor), _stopped_by_signals(loop):
         if not _started(executor, loop, log):
             return
         log.event("CHECK", "Dispatching %s on %s.", settings.queue, settings.executor)
         ready()
-        loop.run()
-        _leave(store, executor, log)
+        in_order = loop.run()
+        _leave(store if in_order else None, executor, log)
 
 
 def _address(settings: Settings) -> str:
@@ -90,24 +97,41 @@ def _address(settings: Settings) -> str:
 
 def _started(executor: Executor, loop: Loop, log: Log) -> bool:
     """Wait until the executor answers; false when told to stop before."""
+    complaints = Complaints(time.monotonic)
     while not loop.stopping:
         try:
             executor.start()
             return True
         except Retryable as exc:
             loop.pulse.beat(exc.summary)
-            log.event("ERROR", "%s Trying again.", exc.summary)
+            if complaints.due(alike(exc.summary)) is not None:
+                log.event("ERROR", "%s Trying again.", exc.summary)
             loop.rest(START_WAIT)
     return False
 
 
-def _leave(store: Store, executor: Executor, log: Log) -> None:
+def _leave(store: Store | None, executor: Executor, log: Log) -> None:
+    """Let go. Without `store`, which may hang or whose orders are still acted on, say no word."""
     try:
-        store.leave()
+        if store is not None:
+            store.leave()
     except CourseRunnerError as exc:
         log.event("ERROR", "%s Others adopt what was claimed a minute later.", exc.summary)
     executor.close()
     log.event("CHECK", "The dispatcher has stopped. Runs go on.")
+
+
+def _last_resort(loop: Loop, log: Log) -> None:
+    """End the process when something hangs: Redis, the API server, a file system.
+
+    That is a clean end: runs go on, claimed orders are adopted, and the embedded server is told
+    to end by the kernel, as after any death of ours.
+    """
+    loop.rest()
+    time.sleep(PATIENCE)
+    message = "What was under way did not end within %.0f s and is left; runs go on."
+    log.event("CHECK", message, PATIENCE)
+    os._exit(0)
 
 
 @contextmanager

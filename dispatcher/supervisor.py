@@ -26,7 +26,14 @@ from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
 from dispatcher.settings import Limits
 from dispatcher.slots import Slots
 from dispatcher.store import Store
-from dispatcher.verdict import Verdict, is_late, judge, judge_obstacle, judge_report
+from dispatcher.verdict import (
+    Verdict,
+    is_late,
+    judge,
+    judge_obstacle,
+    judge_report,
+    sentence,
+)
 from dispatcher.views import View, runs_by_account
 
 REFUSED = "refused"
@@ -61,7 +68,7 @@ class Supervisor:
     def give_verdicts(self, views: Iterable[View]) -> int:
         """Judge every ended run that has no verdict yet; return how many."""
         ended = [view for view in views if view.stand is Stand.ENDED]
-        return self._crew.each(ended, lambda view: view.name, self._judge)
+        return self._crew.each(ended, _name, self._judge, _task)
 
     def _judge(self, view: View) -> None:
         record, run = view.record, view.holding.run
@@ -97,7 +104,7 @@ class Supervisor:
         self._looked = {view.name: self._looked.get(view.name, 0.0) for view in late}
         due = [view for view in late if now - self._looked[view.name] >= LOOK]
         self._looked.update((view.name, now) for view in due)
-        return self._crew.each(due, lambda view: view.name, self._end_late)
+        return self._crew.each(due, _name, self._end_late, _task)
 
     def _is_late(self, view: View, now: float) -> bool:
         return view.stand is Stand.ACTIVE and is_late(view.holding.run, self._limits, now)
@@ -158,16 +165,20 @@ class Supervisor:
         elif verdict.retry_at is not None:
             wait = max(0.0, verdict.retry_at - self._clock())
             message = "Task %s: %s Files are kept; the next run is in %.0f s."
-            log.event("KEEP", message, task.key, outcome.summary, wait)
+            if run.closing:
+                message = "Task %s: its failure is not passed on: %s That is tried again in %.0f s."
+            why = sentence(verdict.why or outcome.summary)
+            log.event("KEEP", message, task.key, why, wait)
         else:
             message = "Task %s has ended as %s: %s %s"
-            log.event("ERROR", message, task.key, outcome.category, outcome.summary, outcome.advice)
+            words = sentence(outcome.summary), outcome.advice
+            log.event("ERROR", message, task.key, outcome.category, *words)
 
     # --- the board --------------------------------------------------------------------------------
     def recall(self, views: Iterable[View]) -> None:
         """Tell the board of all runs that are alive: once, for what came before may have died."""
         alive = [view for view in views if view.stand is Stand.ACTIVE]
-        self._crew.each(alive, lambda view: view.name, self._recall)
+        self._crew.each(alive, _name, self._recall, _task)
 
     def _recall(self, view: View) -> None:
         record, run = view.record, view.holding.run
@@ -183,7 +194,7 @@ class Supervisor:
         due = self._allowed(due, runs_by_account(views))[: max(0, slots)]
         granted = self._slots.grant([view.name for view in due])
         due = [view for view in due if view.name in granted]
-        return self._crew.each(due, lambda view: view.name, self._start)
+        return self._crew.each(due, _name, self._start, _task)
 
     def _allowed(self, due: Iterable[View], runs: Counter[str]) -> list[View]:
         """Return what the limit of each account allows; a closing run is free."""
@@ -239,6 +250,14 @@ class Supervisor:
         }
         self._executor.mark(name, marks)
         self._log.event("ERROR", "Task %s cannot be run: %s %s", key, error.summary, error.advice)
+
+
+def _name(view: View) -> str:
+    return view.name
+
+
+def _task(view: View) -> Task | None:
+    return view.task
 
 
 def _is_due(view: View, now: float) -> bool:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from contract.task import Task
 from dispatcher.executors import Holding
 from dispatcher.fairness import account_of
 from dispatcher.record import Record, Stand, read, stand
@@ -27,6 +28,11 @@ class View:
     def name(self) -> str:
         """The name of the task's objects."""
         return self.holding.name
+
+    @property
+    def task(self) -> Task | None:
+        """The order, where its record can be read."""
+        return self.record.task if self.record else None
 
 
 def view(holding: Holding) -> View:

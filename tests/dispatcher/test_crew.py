@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from contract.errors import Misconfigured, Temporary
+from contract.errors import Misconfigured, Stopped, Temporary
 from contract.log import Log, Redactor, set_up
-from dispatcher.crew import REST, WORKERS, Crew
+from contract.task import Task
+from dispatcher.complaints import AGAIN
+from dispatcher.crew import GRACE, HELD, REST, WORKERS, Crew
+from dispatcher.executors import Busy, Unavailable
 
 
 class Clock:
@@ -97,3 +102,87 @@ def test_several_are_at_work_at_once(crew: Crew) -> None:
     """All workers must meet at the barrier, or it breaks."""
     barrier = threading.Barrier(WORKERS, timeout=10)
     assert crew.each(range(WORKERS), str, lambda _: barrier.wait() and None) == WORKERS
+
+
+# --- an outage ------------------------------------------------------------------------------------
+def refuse(item: str) -> None:
+    """Be away."""
+    raise Unavailable(f"No answer about course-{item}.", advice="Look at the network.")
+
+
+def test_an_outage_is_said_once_for_all_with_its_cure_and_again_a_minute_later(
+    crew: Crew, clock: Clock, lines: io.StringIO
+) -> None:
+    def of(item: str) -> Task:
+        return Task(int(item), "https://c.example/course/x/")
+
+    items = [str(number) for number in range(720, 740)]
+    for _ in range(3):
+        crew.each(items, str, refuse, of)
+        clock.now += REST
+    (line,) = lines.getvalue().splitlines()
+    assert "[KEEP] Task 7" in line
+    assert line.endswith("Look at the network.")
+    clock.now += AGAIN
+    crew.each(items[:1], str, refuse, of)
+    assert "59 more times" in lines.getvalue().splitlines()[1]
+
+
+def test_the_log_of_machines_names_the_task(crew: Crew) -> None:
+    stream = io.StringIO()
+    set_up("json", Redactor(), stream)
+    crew.each(["{raw"], str, refuse, lambda _: Task(720, "https://c.example/course/x/"))
+    assert json.loads(stream.getvalue())["task_id"] == 720
+    assert "{raw" not in json.loads(stream.getvalue())["msg"].split(":")[0]
+
+
+def test_what_is_one_tasks_own_trouble_is_said_of_each(crew: Crew, lines: io.StringIO) -> None:
+    def act(item: str) -> None:
+        raise Busy(f"Task {item} waits.")
+
+    crew.each(["1", "2"], str, act)
+    assert len(lines.getvalue().splitlines()) == 2
+
+
+def test_that_nothing_gets_through_is_told_until_something_does(crew: Crew, clock: Clock) -> None:
+    assert crew.trouble() == ""
+    crew.each(["1", "2"], str, refuse)
+    assert crew.trouble().startswith("No answer")
+    assert crew.trouble().startswith("No answer")  # while they rest
+    crew.each(["3"], str, lambda _: None)
+    assert crew.trouble() == ""
+    crew.each(["4"], str, refuse)
+    crew.each(["5"], str, lambda _: None)
+    assert crew.trouble() == ""  # one of them got through
+    crew.each(["6"], str, refuse)
+    assert crew.trouble() != ""
+    clock.now += HELD + 1
+    assert crew.trouble() == ""  # nothing is left that would tell
+
+
+# --- being told to stop ---------------------------------------------------------------------------
+def test_told_to_stop_it_leaves_an_act_that_hangs_and_begins_no_other(clock: Clock) -> None:
+    stop, free = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def hang(item: int) -> None:
+        begun.append(item)
+        stop.set()
+        free.wait(60)
+
+    crew = Crew(Log.for_task(), clock, stop)
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        crew.each(range(WORKERS + 5), str, hang)
+    assert GRACE <= time.monotonic() - started < GRACE + 5
+    assert not crew.close()
+    free.set()
+    assert sorted(begun) == list(range(WORKERS))
+
+
+def test_told_to_stop_it_still_ends_what_ends_soon(clock: Clock) -> None:
+    stop = threading.Event()
+    stop.set()
+    crew = Crew(Log.for_task(), clock, stop)
+    assert crew.each(range(50), str, lambda _: None) == 50
+    assert crew.close()

@@ -226,6 +226,8 @@ def test_a_closing_run_that_fails_is_tried_again(town: Town) -> None:
     town.push(1, {"1": "exit 65", "report": "exit 75"})
     town.until(lambda: town.starts(1) == [("run", 1), ("report", 2)], "a closing run")
     town.until_stand(1, Stand.REPORT)
+    town.until(lambda: town.log("its failure is not passed on:"), "the log says so")
+    assert town.log("Files are kept") == 0
     town.clock.shift += 301
     town.until(lambda: len(town.starts(1)) == 3, "another closing run")
     assert town.starts(1)[2] == ("report", 3)

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 import requests
 
 from contract import names
+from playground.proxy import Proxy
 from tests.dispatcher.lossy import LossyProxy
 from tests.services import free_port, until
 
@@ -95,6 +97,38 @@ def test_while_redis_is_away_it_is_healthy_and_not_ready_and_says_why(
             assert status(port, "/healthz")[0] == 200  # a restart would not bring Redis back
             proxy.lose = set()
             until(lambda: status(port, "/readyz")[0] == 200, "it is ready again", 30)
+
+
+def test_it_ends_in_time_while_redis_hangs(url: str, tmp_path: Path) -> None:
+    """An answer is waited for 10 s, and saying good-bye would take as long again."""
+    port, parts = free_port(), urlsplit(url)
+    with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
+        through = f"redis://{proxy.host}:{proxy.port}{parts.path}"
+        with dispatcher(tmp_path, REDIS_URL=through, HEALTH_PORT=str(port)) as process:
+            until(lambda: status(port, "/readyz")[0] == 200, "it is ready", 30)
+            proxy.freeze()
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+            assert time.monotonic() - started < 10
+    assert process.returncode == 0, out
+    assert "What was under way did not end within 8 s and is left; runs go on." in out
+
+
+def test_after_a_turn_that_failed_it_says_no_good_bye(url: str, tmp_path: Path) -> None:
+    """What did not answer to the turn would be waited for once more."""
+    port, parts = free_port(), urlsplit(url)
+    with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
+        through = f"redis://{proxy.host}:{proxy.port}{parts.path}?socket_timeout=2"
+        with dispatcher(tmp_path, REDIS_URL=through, HEALTH_PORT=str(port)) as process:
+            until(lambda: status(port, "/readyz")[0] == 200, "it is ready", 30)
+            proxy.freeze()
+            until(lambda: status(port, "/readyz")[0] == 503, "a turn failed", 30)
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert "The dispatcher has stopped. Runs go on." in out
+    assert "Others adopt" not in out  # the words for a good-bye that failed
 
 
 def test_a_port_that_is_taken_ends_it_with_a_word(url: str, tmp_path: Path) -> None:

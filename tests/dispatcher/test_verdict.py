@@ -10,7 +10,15 @@ from contract.outcome import CATEGORIES, ExitCode, Outcome
 from dispatcher.executors import Ending, Phase, Run
 from dispatcher.record import Judged, Record
 from dispatcher.settings import Limits
-from dispatcher.verdict import CRASHED, DEADLINE, LONGEST_WAIT, Verdict, judge, judge_report
+from dispatcher.verdict import (
+    CRASHED,
+    DEADLINE,
+    LONGEST_WAIT,
+    Verdict,
+    judge,
+    judge_report,
+    sentence,
+)
 from tests.dispatcher.tasks import NOW, ending, run, task
 
 LIMITS = Limits()
@@ -246,6 +254,21 @@ def test_a_closing_run_that_failed_is_tried_again_and_then_given_up_with_a_word(
     assert not last.report
     assert "Token refused." in last.outcome.summary
     assert "It was temporary." in last.outcome.summary
+
+
+def test_a_closing_run_that_is_tried_again_tells_why_and_says_nothing_twice() -> None:
+    again = judge_report(CLOSING, ending(75, "temporary"), OWED, LIMITS, NOW)
+    assert again.why == "It was temporary."
+    known = Judged("temporary", "It was temporary.", report=True)
+    spent = replace(OWED, outcome=known, failures={"report": len(LIMITS.temporary)})
+    last = judge_report(CLOSING, ending(75, "temporary"), spent, LIMITS, NOW)
+    assert last.outcome.summary.count("It was temporary") == 1
+
+
+def test_foreign_words_get_an_end_before_ours_follow() -> None:
+    assert sentence("answered 400: scripted") == "answered 400: scripted."
+    assert sentence("It was so.") == "It was so."
+    assert sentence("") == ""
 
 
 def test_a_closing_run_has_a_budget_of_its_own() -> None:
