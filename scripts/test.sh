@@ -22,6 +22,20 @@ missing() { # missing NAME WHY: a skip at home, a failure in CI
   fi
 }
 skipped=()
+flaky=()
+tests() { # tests NAME ARGUMENTS...: pytest; what failed gets one second try, and is told of by name
+  local name=$1; shift
+  echo "== $name"
+  .venv/bin/python -m pytest "$@" && return
+  local first=.pytest_cache/v/cache/lastfailed
+  local names; names=$(tr -d '{}",' <"$first" 2>/dev/null | sed 's/: true//' | awk 'NF {print $1}' || true)
+  echo "== $name: a second try of what failed"
+  if .venv/bin/python -m pytest --last-failed --last-failed-no-failures none "$@"; then
+    flaky+=("$name passed only at the second try: $(echo $names)")
+  else
+    failed+=("$name")
+  fi
+}
 
 scripts/setup.sh all
 scripts/test-services.sh || missing services "scripts/test-services.sh could not install the servers; see above"
@@ -33,11 +47,11 @@ trap 'kill -- -"$cluster" 2>/dev/null || true' EXIT
 echo "== cluster: being made ready in the background; watch it with: tail -f $log"
 
 part lint scripts/lint.sh
-part tests .venv/bin/python -m pytest -m 'not cluster' "$@"
+tests tests -m 'not cluster' "$@"
 
 echo "== waiting for the cluster (the first build takes minutes)"
 if wait "$cluster"; then
-  part "cluster tests" .venv/bin/python -m pytest -m cluster "$@"
+  tests "cluster tests" -m cluster "$@"
   grep -q 'up and healthy already' "$log" || .venv/bin/python -m tests.cluster down || failed+=("cluster down")
 else
   tail -n 20 "$log"
@@ -45,5 +59,6 @@ else
 fi
 trap - EXIT
 
+[ ${#flaky[@]} -eq 0 ] || printf 'test: FLAKY: %s\n' "${flaky[@]}" >&2
 [ ${#skipped[@]} -eq 0 ] || printf 'test: SKIPPED: %s\n' "${skipped[@]}" >&2
 [ ${#failed[@]} -eq 0 ] || { printf 'test: FAILED: %s\n' "${failed[@]}" >&2; exit 1; }
