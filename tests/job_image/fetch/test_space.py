@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,26 +79,57 @@ def test_a_volume_that_refuses_a_write_is_an_error_of_ours(ordering: Ordering) -
     assert order.read(NAME) == whole(FILM) and SIZE > 2_000_000
 
 
-def test_a_volume_that_is_full_tells_what_is_missing(tmp_path: Path) -> None:
-    """ENOSPC on a real, small file system is `VolumeFull` and names file and size."""
-    volume = tmp_path / "small"
-    volume.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(volume)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A real, small file system of 8 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("LOUD SKIP: mounting a small tmpfs needs root")
-    try:
-        one = course(Video("Film", {720: Synthetic("film", 6_000_000)}))
-        with Portal([one]) as portal:
-            portal.faults.add("cdn:*", actions.Chunked(), times=None)
-            order = Order(portal, volume, "c")
-            with pytest.raises(VolumeFull, match=r"full \(No space left on device\) .*Film\.mp4"):
-                order.fetch()
-            portal.faults.clear()
-            with pytest.raises(VolumeFull, match=r"needs .* MiB more, .* are missing"):
-                order.fetch()
-    finally:
-        subprocess.run(["umount", str(volume)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_volume_that_is_full_tells_what_is_missing(volume: Path) -> None:
+    """ENOSPC on a real, small file system is `VolumeFull` and names file and size."""
+    one = course(Video("Film", {720: Synthetic("film", 12_000_000)}))
+    with Portal([one]) as portal:
+        portal.faults.add("cdn:*", actions.Chunked(), times=None)
+        order = Order(portal, volume, "c")
+        with pytest.raises(VolumeFull, match=r"full \(No space left on device\) .*Film\.mp4"):
+            order.fetch()
+        portal.faults.clear()
+        with pytest.raises(VolumeFull, match=r"needs .* MiB more, .* are missing"):
+            order.fetch()
+
+
+def test_a_volume_that_fills_up_meanwhile_ends_as_73_and_is_gone_on_with(volume: Path) -> None:
+    """Space that was free before the first byte and is taken by others later: the run says how
+    much is missing, keeps what it has, and the next one goes on at that byte once there is room.
+    """
+    film = Synthetic("film", 6_000_000)
+    with Portal([course(Video("Film", {720: film}))]) as portal:
+        portal.faults.add("cdn:*", actions.StallBody(1_000_000))
+        order = Order(portal, volume, "c")
+        filler = threading.Thread(target=_fill, args=(portal, volume / "others"))
+        filler.start()
+        ended = run_child(order)
+        filler.join()
+        assert ended.returncode == 73, ended.stdout
+        assert re.search(r"Film\.mp4; [0-9.]+ MiB of it are missing", ended.stdout), ended.stdout
+        (part,) = (volume / ".state/parts").glob("*.part")
+        there = part.stat().st_size
+        assert 1_000_000 <= there < film.size and not order.path("01 - All/001 Film.mp4").exists()
+        (volume / "others").unlink()
+        portal.ledger.reset()
+        order.fetch()
+        assert portal.ledger.of("cdn:c/001/720.mp4").ranges == [f"bytes={there}-"]
+        assert order.read("01 - All/001 Film.mp4") == whole(film)
+
+
+def _fill(portal: Portal, place: Path) -> None:
+    """Take all but a little of the space as soon as the film has begun, then let it go on."""
+    portal.ledger.wait(lambda ledger: ledger.of("cdn:c/001/720.mp4").stalled == 1, timeout=30)
+    place.write_bytes(bytes(5_500_000))
+    portal.release()
