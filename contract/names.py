@@ -27,6 +27,7 @@ EXPIRES_AT = f"{PREFIX}/expires-at"
 RELEASED = f"{PREFIX}/released"
 PINNED = f"{PREFIX}/pinned"
 FAILURES = f"{PREFIX}/failures"
+ACCEPTED = f"{PREFIX}/accepted"
 
 OBJECT_PREFIX = "course-"
 OBJECT_LIMIT = 52

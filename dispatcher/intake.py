@@ -25,6 +25,7 @@ from dispatcher.board import recall, running, told
 from dispatcher.claims import Claims
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
+from dispatcher.handover import fingerprint
 from dispatcher.record import Record, Stand, read
 from dispatcher.slots import Slots
 from dispatcher.store import HEARTBEAT, Store
@@ -140,7 +141,7 @@ class Intake:
     def _admit(self, task: Task, raw: bytes) -> None:
         holding = self._executor.holdings().get(names.object_name(task.key))
         record = read(holding.volume) if holding and holding.volume else None
-        decision = decide(task, holding, record, self._memory(task, holding))
+        decision = decide(task, holding, record, self._memory(task, holding), fingerprint(raw))
         if decision.why:
             self._log.event("QUEUE", "Task %s %s", task.key, decision.why)
         _ACTIONS[decision.do](self, Order(task, raw, holding, record))
@@ -156,21 +157,31 @@ class Intake:
             raise Busy(f"Task {task.key} was claimed too long ago; others may have adopted it.")
         self._slots.check()
         self._executor.ensure_volume(task)
+        if task.force:
+            mark = {names.ACCEPTED: fingerprint(order.raw)}
+            self._executor.mark(names.object_name(task.key), mark)
         fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
         began = self._executor.start_run(Assignment(task, attempt))
         fault.point("intake:run")
         self._store.write(task.key, running(task, attempt))
         fault.point("intake:board")
-        self._store.settle(order.raw)
-        fault.point("intake:settled")
+        self._settle(order, marked=task.force)
         say = "is handed over: run %d." if began else "was handed over already: run %d."
         self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
+
+    def _settle(self, order: Order, *, marked: bool) -> None:
+        """Let go of the item, and then of the mark that tells it from a second order."""
+        self._store.settle(order.raw)
+        fault.point("intake:settled")
+        if marked:
+            self._executor.mark(names.object_name(order.task.key), {names.ACCEPTED: None})
 
     def _drop(self, order: Order) -> None:
         self._slots.unused(names.object_name(order.task.key))
         self._recall(order)
-        self._store.settle(order.raw)
+        accepted = order.record.accepted if order.record else ""
+        self._settle(order, marked=accepted == fingerprint(order.raw))
 
     def _recall(self, order: Order) -> None:
         """Tell the board of a run that it may not know: a crash, or Redis, came in between."""
@@ -182,9 +193,13 @@ class Intake:
     def _resume(self, order: Order) -> None:
         """Go on as this message says: its account or fields may be what was mended."""
         self._slots.unused(names.object_name(order.task.key))
-        marks = {**again(order.record), names.MESSAGE: order.task.dump()}
+        marks = {
+            **again(order.record),
+            names.MESSAGE: order.task.dump(),
+            names.ACCEPTED: fingerprint(order.raw),
+        }
         self._executor.mark(names.object_name(order.task.key), marks)
-        self._store.settle(order.raw)
+        self._settle(order, marked=True)
 
     def _renew(self, order: Order) -> None:
         """Remove what the task left, run first; the order stays claimed meanwhile."""
@@ -192,7 +207,8 @@ class Intake:
         if holding and holding.run:
             self._executor.remove_run(holding.name, holding.run.id)
         elif holding and holding.volume:
-            self._executor.remove_volume(holding.name, holding.volume.id)
+            volume = holding.volume
+            self._executor.remove_volume(holding.name, volume.id, volume.version)
         self._wait(order)
 
     def _wait(self, order: Order) -> None:

@@ -21,6 +21,7 @@ from dispatcher.asks import Asks
 from dispatcher.auditor import Auditor
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor
+from dispatcher.handover import clear_settled
 from dispatcher.intake import Intake
 from dispatcher.notices import Notices
 from dispatcher.reaper import Reaper
@@ -151,6 +152,7 @@ class Loop:
         runs = runs_by_account(views)
         began = self._intake.take(slots, runs, paused=paused) if slots or paused else 0
         if self._is_time("reap", self._pace.reap):
+            clear_settled(self._store, self._executor, self._crew, self._look())
             self._reaper.reap(self._look())
         self._audit()
         if not began:

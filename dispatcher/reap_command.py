@@ -20,12 +20,10 @@ def run(settings: Settings, executor: Executor, log: Log, *, dry: bool) -> list[
     executor.start()
     try:
         views = Views().look(executor.holdings())
-        rows = [
-            {"what": r.what, "name": r.name, "reason": r.reason} for r in reaper.removable(views)
-        ]
+        chosen = reaper.removable(views)
         if not dry:
-            reaper.reap(views)
-        return rows
+            reaper.remove(chosen)
+        return [{"what": r.what, "name": r.name, "reason": r.reason} for r in chosen]
     finally:
         crew.close()
         executor.close()

@@ -37,7 +37,11 @@ class Reaper:
 
     def reap(self, views: Iterable[View]) -> int:
         """Remove what may go; return how many removals were begun."""
-        return self._crew.each(self.removable(views), lambda removal: removal.name, self._remove)
+        return self.remove(self.removable(views))
+
+    def remove(self, chosen: Iterable[Removal]) -> int:
+        """Carry out what `removable` has returned; return how many removals were begun."""
+        return self._crew.each(chosen, lambda removal: removal.name, self._remove)
 
     def removable(self, views: Iterable[View]) -> list[Removal]:
         """Return what may go now. The queue is walked only when something might."""
@@ -54,7 +58,7 @@ class Reaper:
     def _remove(self, removal: Removal) -> None:
         if removal.what == VOLUME:
             fault.point("reap:volume")
-            self._executor.remove_volume(removal.name, removal.id)
+            self._executor.remove_volume(removal.name, removal.id, removal.version)
             fault.point("reap:gone")
             self._log.event("CLEANUP", "Volume %s is removed: %s.", removal.name, removal.reason)
         else:

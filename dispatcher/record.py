@@ -75,6 +75,8 @@ class Record:
     released: bool = False
     pinned: bool = False
     failures: Mapping[str, int] = field(default_factory=dict)
+    accepted: str = ""
+    """Fingerprint of the forced order that was handed over and perhaps not settled."""
     size: int = 0
     """Bytes of the volume, 0 when nothing tells."""
 
@@ -91,6 +93,7 @@ def read(volume: Volume) -> Record:
         released=_is_set(marks.get(names.RELEASED)),
         pinned=_is_set(marks.get(names.PINNED)),
         failures=_failures(marks.get(names.FAILURES)),
+        accepted=marks.get(names.ACCEPTED, ""),
         size=quantity_bytes(volume.size),
     )
 

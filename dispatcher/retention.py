@@ -21,12 +21,16 @@ VOLUME = "volume"
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One object to remove: `what` is RUN or VOLUME, `id` that very object's."""
+    """One object to remove: `what` is RUN or VOLUME, `id` that very object's.
+
+    `version`: what was seen of a volume. Of a run the id is enough: a revived task gets another.
+    """
 
     what: str
     name: str
     id: str
     reason: str
+    version: str | None = None
 
 
 def candidates(
@@ -57,7 +61,7 @@ def _removal(holding: Holding, record: Record | None, limits: Limits, now: float
         return None
     why = "completed" if stand(holding, record) is Stand.DONE else "failed, and kept long enough"
     if run is None:
-        return Removal(VOLUME, holding.name, volume.id, why)
+        return Removal(VOLUME, holding.name, volume.id, why, volume.version)
     return None if run.deleting else Removal(RUN, holding.name, run.id, why)
 
 

@@ -6,8 +6,8 @@ Two of them pass one conformance suite: `executors.kubernetes` (Job + claim) and
 
 Names are those of `contract.names.object_name`, on both executors. A task's volume carries its
 record as marks (`contract.names`: MESSAGE, ATTEMPT, OUTCOME, RETRY_AT, EXPIRES_AT, RELEASED,
-PINNED, FAILURES): Kubernetes keeps them as annotations, one machine in a file. There is at most
-one run of a task at any time; an ended run stays readable until it is removed.
+PINNED, FAILURES, ACCEPTED): Kubernetes keeps them as annotations, one machine in a file. There is
+at most one run of a task at any time; an ended run stays readable until it is removed.
 
 Every verb is idempotent: asking for what is already so is success, because after a crash
 everything is asked for again.
@@ -100,13 +100,18 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A task's volume and the record on it. `id` is unique for ever; `created` in Unix seconds."""
+    """A task's volume and the record on it.
+
+    `id` is unique for ever; `created` in Unix seconds; `version` changes when the marks do, and
+    perhaps more often: it names what was seen, for `remove_volume`.
+    """
 
     id: str
     created: float
     marks: Mapping[str, str]
     deleting: bool = False
     size: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +164,12 @@ class Executor(Protocol):
     def remove_run(self, name: str, run_id: str) -> None:
         """Begin to remove that very run, ended or not; an active one is told to stop (SIGTERM)."""
 
-    def remove_volume(self, name: str, volume_id: str) -> None:
-        """Remove that very volume for good. Raise `Busy` while a run or a writer still has it."""
+    def remove_volume(self, name: str, volume_id: str, version: str | None = None) -> None:
+        """Remove that very volume for good. Raise `Busy` while a run or a writer still has it.
+
+        Raise `Busy` also when it is no longer of `version`: somebody may have revived or pinned
+        it since it was looked at. None removes it whatever its marks say now.
+        """
 
     def obstacle(self, name: str) -> Obstacle | None:
         """Return what keeps an active run from its work; None when nothing is known to."""

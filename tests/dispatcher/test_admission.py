@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -39,6 +40,22 @@ def admit(
 
 
 FORCED = {"force": True}
+
+
+@pytest.mark.parametrize("ended", [done, failed])
+def test_a_forced_order_that_was_handed_over_already_is_dropped(
+    ended: Callable[..., Holding],
+) -> None:
+    """Its own mark is on the volume; with another's mark, or none, it is an order of its own."""
+    again = ended(accepted="this one")
+    known = record(again.volume)
+    assert decide(task(force=True), again, known, {}, "this one").do is Do.DROP
+    assert decide(task(force=True), again, known, {}, "another").do in (Do.RENEW, Do.RESUME)
+    bare = ended()
+    told = decide(task(force=True), bare, record(bare.volume), {}, "this one")
+    assert told.do in (Do.RENEW, Do.RESUME)
+
+
 BUSY = {
     "running": hold(volume(), run()),
     "running, a retry": hold(volume(attempt="2"), run(2)),

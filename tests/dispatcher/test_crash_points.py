@@ -44,6 +44,7 @@ DISPATCHING = (
     "retry:marked",
     "retry:run",
 )
+FORCING = ("intake:claimed", "intake:volume", "intake:run", "intake:board", "intake:settled")
 ADOPTED = "intake:volume, and another takes over"
 ORDERS = {
     "1": {},
@@ -234,6 +235,46 @@ def test_the_board_and_the_marks_agree_wherever_the_dispatcher_died(
         assert machine.status(task) == ENDS[task]
         assert names.EXPIRES_AT in marks
         assert machine.redis.ttl(names.task_hash(task)) > 0  # type: ignore[operator]
+
+
+def force(machine: Machine, point: str) -> bytes:
+    """A forced order, one death, and no successor before the run, if it has begun, is judged.
+
+    The one that judges it is another, while the dead one's heartbeat still keeps the order to it.
+    """
+    message = order(1, force=True)
+    machine.redis.lpush(QUEUE, message)
+    machine.dies_at(point)
+    if point not in FORCING[:2]:
+        with machine.dispatcher(DISPATCHER_ID="d2"):
+            until(lambda: machine.status("1") == "completed", "the run is judged", LIMIT)
+            until(lambda: names.EXPIRES_AT in machine.marks("1"), "that is marked", LIMIT)
+        assert machine.left() == (point != "intake:settled")
+    return message
+
+
+def ended(machine: Machine) -> int:
+    """How many runs have ended well."""
+    return sum(entry["event"] == "end 0" for entry in machine.journal())
+
+
+@pytest.mark.parametrize("point", FORCING)
+def test_a_forced_order_runs_once_wherever_the_dispatcher_died_and_its_next_push_again(
+    redis7: str, tmp_path: Path, point: str
+) -> None:
+    """Also when it is looked at only after its run; the same bytes pushed anew are an order."""
+    url = f"{redis7.rpartition('/')[0]}/15"
+    machine = Machine(tmp_path, url)
+    message = force(machine, point)
+    with machine.dispatcher():
+        machine.until_ended({"1": "completed"})
+        until(lambda: names.ACCEPTED not in machine.marks("1"), "the mark goes", LIMIT)
+        assert ended(machine) == 1
+        machine.redis.lpush(QUEUE, message)
+        until(lambda: ended(machine) == 2 and not machine.left(), "it runs again", LIMIT)
+    starts = [(e["kind"], e["attempt"]) for e in machine.journal() if e["event"] == "start"]
+    assert starts == [("run", 1), ("run", 1)]
+    machine.redis.close()
 
 
 @pytest.mark.parametrize("point", REAPING)

@@ -118,6 +118,16 @@ def test_a_repeat_within_the_remembered_time_is_not_run_and_the_log_says_why(tow
     town.assert_lawful()
 
 
+def test_the_same_forced_order_twice_in_a_row_is_two_runs(town: Town) -> None:
+    """Its mark is gone when it is settled, and no other order is taken for it."""
+    for count in (1, 2, 3):
+        town.push(1, force=True)
+        town.until(lambda count=count: len(town.starts(1)) == count, f"run {count} starts")
+        town.until(lambda: town.stand(1) is Stand.DONE and not town.claimed(), "it is over")
+    town.turns()
+    assert len(town.starts(1)) == 3
+
+
 def test_a_completed_task_is_run_again_by_force_on_a_new_volume(town: Town) -> None:
     town.push(1)
     town.until_stand(1, Stand.DONE)

@@ -68,17 +68,18 @@ class Objects:
             return []  # events only add words; the cluster may keep them from us
         return sorted(found.get("items") or (), key=lambda event: str(event.get("lastTimestamp")))
 
-    def remove(self, path: str, object_id: str, policy: str) -> Json:
-        """Remove that very object; return it if it lingers, else a Status or {}.
+    def remove(self, path: str, object_id: str, policy: str, version: str | None = None) -> Json:
+        """Remove that very object, of that `version` if given; return it if it lingers, else {}.
 
         A successor of the same name is left alone. Raise `Conflict` when the server refuses for
         any other reason than that; it says so in several wordings, so the object is looked at.
         """
+        seen = {"resourceVersion": version} if version else {}
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": policy,
-            "preconditions": {"uid": object_id},
+            "preconditions": {"uid": object_id, **seen},
         }
         try:
             return self.client.delete(path, options)

@@ -85,6 +85,7 @@ def volume(claim: Json) -> Volume:
         marks=marks,
         deleting=is_deleting(claim),
         size=_size(claim),
+        version=str(_metadata(claim).get("resourceVersion", "")),
     )
 
 

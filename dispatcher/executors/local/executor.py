@@ -166,15 +166,22 @@ class LocalExecutor:
                 replace(held.run, deleting=time.time()).save(held.folder)
             self._supervisor.reload(held.folder.root.name)
 
-    def remove_volume(self, name: str, volume_id: str) -> None:
-        """Remove that very volume for good. Raise `Busy` while a run or a writer has it."""
+    def remove_volume(self, name: str, volume_id: str, version: str | None = None) -> None:
+        """Remove that very volume, as it was seen, for good; see the Protocol."""
         with self._store.exclusive():
             held = self._supervisor.fresh(name)
             if held is None or held.record.id != volume_id:
                 return
+            self._check_unchanged(held, version)
             doomed = self._store.doom(held)
             self._supervisor.reload(held.folder.root.name)
         self._store.discard(doomed)  # outside the lock: a large course takes a while
+
+    def _check_unchanged(self, held: Held, version: str | None) -> None:
+        volume = held.holding.volume
+        if version is not None and volume is not None and volume.version != version:
+            self._supervisor.reload(held.folder.root.name)
+            raise Busy(f"The record in {held.folder.root} has changed since it was looked at.")
 
     def obstacle(self, name: str) -> None:
         """Return None: a process begins at once or not at all."""

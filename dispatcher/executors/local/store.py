@@ -8,6 +8,8 @@ line see the same.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import threading
 import time
@@ -49,8 +51,15 @@ def _holding(record: VolumeRecord, run: RunRecord | None, *, released: bool) -> 
     marks = dict(record.marks)
     if released:
         marks.setdefault(names.RELEASED, "true")
-    volume = Volume(record.id, record.created, MappingProxyType(marks))
+    volume = Volume(
+        record.id, record.created, MappingProxyType(marks), version=_version(record.marks)
+    )
     return Holding(names.object_name(record.task), volume, run.seen() if run else None)
+
+
+def _version(marks: Mapping[str, str]) -> str:
+    """The same for the same marks: a pin that came and went is no change."""
+    return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Store:

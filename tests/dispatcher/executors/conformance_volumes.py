@@ -98,6 +98,24 @@ class VolumeConformance:
         stage.executor.remove_volume(names.object_name("never-was"), volume.id)
         assert stage.holding is None
 
+    def test_a_volume_that_was_marked_since_the_look_stays(self, bench: Bench) -> None:
+        """Whoever looked before another revived or pinned it is `Busy`, and may look again."""
+        stage, other = Stage(bench, order()), bench.executor()
+        stage.executor.ensure_volume(stage.task)
+        seen = stage.volume
+        other.mark(stage.name, {names.ATTEMPT: "2", names.PINNED: "yes"})
+        with pytest.raises(Busy):
+            stage.executor.remove_volume(stage.name, seen.id, seen.version)
+        again = Stage(bench, stage.task)
+        assert again.marks()[names.PINNED] == "yes"
+
+        def remove() -> bool:
+            again.executor.remove_volume(again.name, again.volume.id, again.volume.version)
+            return True
+
+        again.insist(remove)
+        again.until(lambda: again.holding is None, "the volume is gone")
+
     def test_a_volume_with_an_active_run_stays(self, bench: Bench) -> None:
         """`remove_volume` is `Busy` while a run has the volume, and the run goes on unharmed."""
         stage = Stage(bench, order(WAITING))

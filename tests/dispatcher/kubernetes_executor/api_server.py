@@ -320,6 +320,9 @@ class ApiServer(ThreadingHTTPServer):
             wanted = request.body["preconditions"]["uid"]
             if wanted != old["metadata"]["uid"]:
                 return 409, status(409, "Conflict", f"the UID {wanted} does not match")
+            seen = request.body["preconditions"].get("resourceVersion")
+            if seen not in (None, old["metadata"]["resourceVersion"]):
+                return 409, status(409, "Conflict", f"the ResourceVersion {seen} does not match")
             if old["metadata"].get("finalizers"):
                 old["metadata"]["deletionTimestamp"] = "2026-01-12T17:00:00Z"
                 return 200, self.put(request.resource, old)

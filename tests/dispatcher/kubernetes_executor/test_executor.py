@@ -310,6 +310,22 @@ def test_another_volume_of_that_name_stays(api: ApiServer, blind: KubernetesExec
     assert api.get(CLAIMS, NAME) is not None
 
 
+def test_a_volume_goes_only_as_it_was_seen(api: ApiServer, blind: KubernetesExecutor) -> None:
+    """Its version goes with the removal; a claim that was marked since is `Busy`, and stays."""
+    claim = put_claim(api)
+    uid, version = claim["metadata"]["uid"], claim["metadata"]["resourceVersion"]
+    blind.mark(NAME, {names.PINNED: "yes"})
+    with pytest.raises(Busy, match="changed since it was looked at"):
+        blind.remove_volume(NAME, uid, version)
+    volume = blind.holdings()[NAME].volume
+    assert volume is not None
+    assert api.get(CLAIMS, NAME) is not None
+    blind.remove_volume(NAME, uid, volume.version)
+    assert api.get(CLAIMS, NAME) is None
+    wanted = {"uid": uid, "resourceVersion": volume.version}
+    assert api.seen("delete")[-1].body["preconditions"] == wanted
+
+
 def test_a_conflict_that_is_none_of_identity_is_told(
     api: ApiServer, blind: KubernetesExecutor
 ) -> None:
