@@ -21,7 +21,7 @@ PROGRESS = 64 * 1024
 """Bytes that a try must bring to count as progress: one more byte a minute is no progress."""
 
 MUCH = 1024 * 1024
-"""Bytes after which a connection that broke is taken up again almost at once: most of it worked."""
+"""Bytes after which a connection that broke is taken up again at once: most of it worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Tries:
         if self._failures >= self._most or (error.retry_after or 0) > self._pace.budget:
             raise error
         wait = backoff(self._pace, self._failures, random.random())  # noqa: S311 - no secret
-        wait = wait / 10 if progress >= MUCH else wait
+        wait = 0.0 if progress >= MUCH else wait
         self._stop.wait(max(wait, error.retry_after or 0.0))
 
 
