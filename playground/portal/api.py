@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from playground.portal import courses as c
 from playground.portal import fieldsets, shapes
 from playground.portal.accounts import Account, Accounts, forbidden, missing, unauthorised
-from playground.portal.catalogue import Catalogue, Entry, Listing
+from playground.portal.catalogue import Catalogue, Entry, Listing, class_of
 from playground.portal.faults import Faults
 from playground.portal.ledger import Ledger
 from playground.portal.signing import Form, Signer
@@ -139,10 +139,12 @@ class Api:
             return missing()
         types = request.query.get("curriculum_types")
         link = self._linker(request)
-        every = [shapes.entry(one, link) for one in call.listing.entries]
-        return self._page(
-            request, [one for one in every if types is None or one["_class"] in types.split(",")]
-        )
+        chosen = [
+            one
+            for one in call.listing.entries
+            if types is None or class_of(one.thing) in types.split(",")
+        ]
+        return self._page(request, chosen, lambda one: shapes.entry(one, link))
 
     def _lecture(self, request: Request, call: Call, account: Account) -> Reply:
         if call.entry is None or not isinstance(call.entry.thing, c.Lecture):
@@ -157,7 +159,10 @@ class Api:
             return missing()
         return self._page(request, shapes.assessments(call.entry.thing, call.entry.id))
 
-    def _page(self, request: Request, every: list[dict[str, Any]]) -> Reply:
+    def _page(
+        self, request: Request, every: list[Any], shape: Callable[[Any], Any] = lambda one: one
+    ) -> Reply:
+        """One page of a list; only its own entries are given their shape, links and all."""
         size = min(_number(request.query.get("page_size"), DEFAULT_PAGE), self.page_cap)
         number = _number(request.query.get("page"), 1)
         first = (number - 1) * size
@@ -168,7 +173,7 @@ class Api:
                 "count": len(every),
                 "next": _sibling(request, number + 1) if first + size < len(every) else None,
                 "previous": _sibling(request, number - 1) if number > 1 else None,
-                "results": _reduced(request, every[first : first + size]),
+                "results": _reduced(request, [shape(one) for one in every[first : first + size]]),
             }
         )
 
