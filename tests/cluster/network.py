@@ -7,7 +7,6 @@ there would fail before the address is rewritten), and nothing is forwarded betw
 other interface.
 """
 
-import shlex
 import shutil
 from pathlib import Path
 
@@ -76,16 +75,26 @@ def _forget_policies() -> None:
     lines = run(["iptables-save", "--table", "filter"], check=False).splitlines()
     chains = [line[1:].split()[0] for line in lines if line.startswith(":")]
     ours = [chain for chain in chains if chain.startswith(_OURS)]
-    for line in lines:
-        words = shlex.split(line)
-        if words[:1] == ["-A"] and words[1] not in ours and set(words) & set(ours):
-            run(["iptables", "--delete", *words[1:]], check=False)
+    for chain, number in reversed(_jumps(lines, ours)):
+        run(["iptables", "--delete", chain, str(number)], check=False)
     for option in ("--flush", "--delete-chain"):
         for chain in ours:
             run(["iptables", option, chain], check=False)
     for name in run(["ipset", "list", "--name"], check=False).split() if ours else ():
         if name.startswith(("KUBE-", "kube-router-")):
             run(["ipset", "destroy", name], check=False)
+
+
+def _jumps(lines: list[str], ours: list[str]) -> list[tuple[str, int]]:
+    """Rules of others' chains that lead into ours, by chain and number, as iptables counts them."""
+    counts: dict[str, int] = {}
+    found = []
+    for words in (line.split() for line in lines if line.startswith("-A ")):
+        chain = words[1]
+        counts[chain] = counts.get(chain, 0) + 1
+        if chain not in ours and set(words) & set(ours):
+            found.append((chain, counts[chain]))
+    return found
 
 
 def refuse_another_cluster() -> None:
