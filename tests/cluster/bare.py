@@ -42,7 +42,8 @@ _PARTS: dict[str, tuple[str, Callable[[], list[str]]]] = {
 def build() -> None:
     """Install packages and build every program, helm and all."""
     _check_machine()
-    debian.install(*debian.FOR_BUILD, *debian.FOR_NODE, *debian.FOR_IMAGES)
+    wanted = (debian.FOR_BUILD, debian.FOR_NODE, debian.FOR_IMAGES, debian.FOR_POLICIES)
+    debian.install(*(name for names in wanted for name in names))
     families.build(families.FAMILIES)
     node_image.archive()
 

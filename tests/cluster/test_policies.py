@@ -34,7 +34,7 @@ ipset list -n
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 def test_chains_rules_and_sets_are_gone_and_others_stay() -> None:
-    """Jumps from shared chains, our chains, our sets are gone; somebody else's chain and set stay."""
+    """Jumps from shared chains, our chains, our sets: gone. Somebody else's: there."""
     if shutil.which("ipset") is None or shutil.which("iptables") is None:
         pytest.skip("ipset and iptables come with `cluster.enforce_policies()`")
     ended = subprocess.run(
