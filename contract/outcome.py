@@ -114,8 +114,9 @@ def _text(value: object) -> str:
 
 def _whole(value: object) -> int | None:
     """Return an exit code; None for anything that is none."""
-    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
-    return value if good else None  # type: ignore[return-value]
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= 255 else None
 
 
 def _seconds(value: object) -> float | None:

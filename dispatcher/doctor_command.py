@@ -17,7 +17,6 @@ BETWEEN = 2.0
 
 def run(settings: Settings, executor: Executor) -> dict[str, Any]:
     """Return the verdict: at, found, counts, findings. Nothing is changed."""
-    assert settings.redis_url is not None  # noqa: S101 - `settings_from` has made sure
     store = Store(connect(settings.redis_url), settings.queue, settings.identity)
     views, limit = Views(), settings.limits.max_active
     executor.start()

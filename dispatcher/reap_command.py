@@ -13,7 +13,6 @@ from dispatcher.views import Views
 
 def run(settings: Settings, executor: Executor, log: Log, *, dry: bool) -> list[dict[str, str]]:
     """Return the removals as rows with what, name, reason; make them unless `dry`."""
-    assert settings.redis_url is not None  # noqa: S101 - `settings_from` has made sure
     store = Store(connect(settings.redis_url), settings.queue, settings.identity)
     crew = Crew(log)
     reaper = Reaper(store, executor, settings.limits, crew, log)

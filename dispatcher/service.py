@@ -35,8 +35,6 @@ def settings_from(values: Mapping[str, str], *, executor: str = KUBERNETES) -> S
     """Read all settings of a dispatcher, its executor's included. Raise `BadSettings`."""
     reader = env.Reader(values)
     settings = read(reader, values, executor=executor)
-    if settings.redis_url is None:
-        reader.faults.append("REDIS_URL is not set; it is where the queue lives.")
     if settings.executor == KUBERNETES:
         _kubernetes("settings").read(reader)
     reader.finish()
@@ -67,8 +65,6 @@ def log_from(settings: Settings, *streams: TextIO) -> Log:
 
 def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     """Dispatch until told to stop. `ready` is called when the first turn is about to begin."""
-    if settings.redis_url is None:
-        raise BadSettings(["REDIS_URL is not set; it is where the queue lives."])
     log = log_from(settings)
     client = connect(settings.redis_url, lambda: _address(settings))
     store = Store(client, settings.queue, settings.identity)

@@ -52,7 +52,7 @@ class Limits:
 class Settings:
     """Everything the dispatcher is told by its surroundings."""
 
-    redis_url: Secret | None
+    redis_url: Secret
     """None only for `course-runner local`, which brings its own server."""
     queue: str
     executor: str
@@ -88,12 +88,12 @@ def read(reader: Reader, values: Mapping[str, str], *, executor: str = KUBERNETE
     )
 
 
-def _redis(reader: Reader) -> Secret | None:
+def _redis(reader: Reader) -> Secret:
     try:
         parse(reader.text("REDIS_URL", "redis://unset"))
     except BadAddress as exc:
         reader.fault("REDIS_URL", str(exc))
-    return reader.secret("REDIS_URL")
+    return Secret(reader.required("REDIS_URL", "it is where the queue lives."))
 
 
 def _limits(reader: Reader) -> Limits:

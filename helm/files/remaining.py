@@ -11,11 +11,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def claims(namespace: str, selector: str) -> list[dict[str, object]]:
+def claims(namespace: str, selector: str) -> list[dict[str, Any]]:
     """Ask the API server for the claims of the runs."""
     place = f"{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
     query = urllib.parse.urlencode({"labelSelector": selector})
@@ -24,7 +25,7 @@ def claims(namespace: str, selector: str) -> list[dict[str, object]]:
         headers={"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"},
     )
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    with urllib.request.urlopen(request, timeout=10, context=trust) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10, context=trust) as answer:  # noqa: S310 - https
         return list(json.load(answer)["items"])
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     selector = f"app.kubernetes.io/managed-by=course-runner,app.kubernetes.io/instance={release}"
     print("course-runner: running Jobs go on; nothing of the following is removed:")
     try:
-        names = sorted(str(claim["metadata"]["name"]) for claim in claims(namespace, selector))  # type: ignore[index]
+        names = sorted(str(claim["metadata"]["name"]) for claim in claims(namespace, selector))
     except (OSError, KeyError, ValueError) as problem:
         print(f"  volumes of tasks in namespace {namespace}: not to be listed ({problem})")
         names = ["?"]

@@ -108,19 +108,13 @@ class Crew(Generic[J]):
         self._in_a_row = self._in_a_row + 1 if error else 0
         if error is None:
             return
-        try:
-            self._failed[job] = self._passing(error, self._in_a_row)
-        except BaseException as exc:  # noqa: BLE001 - raised by the main thread
-            self._fatal = self._fatal or exc
+        # Many in a row: nothing works at all, so not the files are ill but the network.
+        too_many = self._in_a_row >= 2 * self._width.size + 4
+        if isinstance(error, Temporary) and not isinstance(error, RateLimited) and not too_many:
+            self._failed[job] = error
+        else:
+            self._fatal = self._fatal or error
             self._ended.set()
-
-    def _passing(self, error: BaseException, in_a_row: int) -> Temporary:
-        """Return the error if the others may go on, else raise it."""
-        if not isinstance(error, Temporary) or isinstance(error, RateLimited):
-            raise error
-        if in_a_row >= 2 * self._width.size + 4:
-            raise error  # nothing works at all: not the files are ill but the network
-        return error
 
     def _start(self, number: int) -> threading.Thread:
         thread = threading.Thread(

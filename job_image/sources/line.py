@@ -76,7 +76,8 @@ class Line:
         self._raw = raw
         self._transport: Transport = transport or raw
         self.via = via
-        self._view = memoryview(bytearray(FIRST))
+        self._buffer = bytearray(FIRST)
+        self._view = memoryview(self._buffer)
         self._at = self._end = 0
 
     @property
@@ -112,13 +113,11 @@ class Line:
         return self._until(_LINE_END)
 
     def _until(self, mark: re.Pattern[bytes]) -> bytes:
-        buffer: bytearray = self._view.obj  # type: ignore[assignment]
-        while not (found := mark.search(buffer, self._at, self._end)):
+        while not (found := mark.search(self._buffer, self._at, self._end)):
             if self.waiting > HEAD:
                 raise Broken("sent a head that does not end")
             if not self.more():
                 raise Broken("hung up in a head" if self.waiting else "hung up")
-            buffer = self._view.obj  # type: ignore[assignment]
         start, self._at = self._at, found.end()
         return bytes(self._view[start : self._at])
 
@@ -157,7 +156,8 @@ class Line:
     def _renew(self, size: int) -> None:
         """Take another buffer: views of the old one stay good for those who hold them."""
         left = self._view[self._at : self._end]
-        self._view = memoryview(bytearray(size))
+        self._buffer = bytearray(size)
+        self._view = memoryview(self._buffer)
         self._view[: len(left)] = left
         self._at, self._end = 0, len(left)
 

@@ -44,6 +44,7 @@ LOST_NODE_PATIENCE = 60
 TOKEN_SECONDS = 3600
 """Life of the run's token; the kubelet renews it at 80 %."""
 
+_SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own: all but the sandbox is read-only
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 _READ_ONLY = 0o440
 _NO_MEANING = (ExitCode.DONE, ExitCode.STOPPED)
@@ -228,7 +229,7 @@ def _env(
         handoff.CLAIM: names.object_name(assignment.task.key),
         handoff.NAMESPACE: settings.namespace,
         handoff.TERMINATION_LOG: handoff.TERMINATION_PATH,
-        "HOME": "/tmp",  # noqa: S108 - a volume of the pod's own, and the only writable folder
+        "HOME": _SCRATCH,
     }
     if settings.secret or settings.secrets:
         values[SETTINGS_DIR] = handoff.SETTINGS_PATH
@@ -302,7 +303,7 @@ def _token() -> Manifest:
 def _mounts(assignment: Assignment, settings: KubernetesSettings) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "sandbox", "mountPath": handoff.SANDBOX_PATH},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - see HOME
+        {"name": "tmp", "mountPath": _SCRATCH},
     ]
     if settings.secret or settings.secrets:
         mounts.append({"name": "settings", "mountPath": handoff.SETTINGS_PATH, "readOnly": True})

@@ -191,12 +191,13 @@ class Watch(Generic[T]):
     # --- watch ------------------------------------------------------------------------------------
     def _follow(self) -> bool:
         """Follow one watch to its clean end; false when it brought nothing."""
+        length = random.uniform(*self._pace.watch)  # noqa: S311 - spreads load, guards nothing
         query = {
             "labelSelector": self._selector,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(max(1, int(random.uniform(*self._pace.watch)))),  # noqa: S311
+            "timeoutSeconds": str(max(1, int(length))),
         }
         lines = self._client.lines(self._path, query, self._pace.silence)
         self._lines = lines

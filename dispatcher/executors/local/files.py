@@ -120,7 +120,7 @@ def used_bytes(folder: Path) -> int:
     for base, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(base, name)).st_blocks * _BLOCK  # noqa: PTH118
+                total += Path(base, name).lstat().st_blocks * _BLOCK
             except FileNotFoundError:  # a run is at work there
                 continue
     return total

@@ -26,7 +26,6 @@ def main() -> None:
     """Dispatch until told to stop."""
     settings = service.settings_from(os.environ)
     log = service.log_from(settings)
-    assert settings.redis_url is not None
     store = Store(connect(settings.redis_url), settings.queue, settings.identity)
     chosen = kubernetes.read(Reader(os.environ))
     program = ("python3", "-c", PROGRAM_TEXT)
