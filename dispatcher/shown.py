@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 
 from contract import names
+from contract.env import Reader
 from contract.errors import BadMessage
 from contract.task import Task
 from dispatcher import reach, table
@@ -57,12 +59,23 @@ def task(options: argparse.Namespace, values: Mapping[str, str]) -> int:
         "task": options.task,
         **({"status": "queued"} if queued and "status" not in fields else {}),
         **fields,
+        **_folder(options, values),
     }
     if options.json:
         print(json.dumps(data, ensure_ascii=False))
     else:
         table.details(data)
     return 0
+
+
+def _folder(options: argparse.Namespace, values: Mapping[str, str]) -> dict[str, str]:
+    """Return where the task's files are and what they take, on one machine."""
+    staging = Path(Reader(values).text("STAGING_DIR", names.STAGING_DIR))
+    folder = staging / names.folder_name(options.task)
+    if reach.executor_name(options) != "local" or not folder.is_dir():
+        return {}
+    used = import_module("dispatcher.executors.local.files").used_bytes(folder)
+    return {"folder": str(folder), "used_bytes": str(used)}
 
 
 def _key(raw: bytes) -> str | None:

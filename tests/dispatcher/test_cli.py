@@ -158,6 +158,20 @@ def test_show_tells_one_task(cli: Run, store: Store) -> None:
     assert json.loads(cli("show", "999", "--json").stdout)["status"] == "waiting"
 
 
+def test_show_tells_on_one_machine_where_the_files_are_and_what_they_take(
+    cli: Run, store: Store, tmp_path: Path
+) -> None:
+    store.write("999", {"status": "failed"})
+    folder = tmp_path / names.STAGING_DIR / names.folder_name("999")
+    folder.mkdir(parents=True)
+    (folder / "lecture.mp4").write_bytes(os.urandom(1 << 20))
+    assert "used_bytes" not in json.loads(cli("show", "999", "--json").stdout)  # a cluster's
+    (tmp_path / ".course-runner").mkdir()
+    shown = json.loads(cli("show", "999", "--json").stdout)
+    assert shown["folder"] == f"{names.STAGING_DIR}/Task_999"
+    assert int(shown["used_bytes"]) >= 1 << 20
+
+
 def test_show_knows_what_is_only_queued(cli: Run, store: Store) -> None:
     store.push(order("a b"))
     assert json.loads(cli("show", "a b", "--json").stdout)["status"] == "queued"

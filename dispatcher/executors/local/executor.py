@@ -206,11 +206,6 @@ class LocalExecutor:
         run = None if held is None else held.run
         return run is not None and run.console == output and run.ended is None
 
-    def used_bytes(self, name: str) -> int:
-        """Return the bytes that a task's folder takes on the disk; 0 without one."""
-        held = self._supervisor.held(name)
-        return 0 if held is None else files.used_bytes(held.folder.root)
-
 
 def _is_there(run: RunRecord | None, assignment: Assignment) -> bool:
     """Whether the run asked for is there, alive or ended. Raise `Busy` if another one lives.

@@ -115,7 +115,7 @@ def _open_up(folder: Path) -> None:
 
 
 def used_bytes(folder: Path) -> int:
-    """Return the bytes that the files below `folder` take on the disk."""
+    """Return the bytes that the files below `folder` take on the disk; 0 when it is gone."""
     total = 0
     for base, _, names in os.walk(folder):
         for name in names:

@@ -258,11 +258,11 @@ def test_the_staging_folder_going_away_is_a_trouble(local: LocalBench) -> None:
 
 
 def test_the_size_of_a_volume(local: LocalBench) -> None:
-    """`used_bytes` is what the folder takes on the disk; nothing for an unknown name."""
+    """`used_bytes` is what the folder takes on the disk; nothing for one that is not there."""
     stage = Stage(local, order())
     stage.executor.ensure_volume(stage.task)
-    executor = local.executor()
-    before = executor.used_bytes(stage.name)
-    (local.root(stage.task) / "lecture.mp4").write_bytes(os.urandom(1 << 20))
-    assert executor.used_bytes(stage.name) - before >= 1 << 20
-    assert executor.used_bytes("course-unknown") == 0
+    folder = local.root(stage.task)
+    before = files.used_bytes(folder)
+    (folder / "lecture.mp4").write_bytes(os.urandom(1 << 20))
+    assert files.used_bytes(folder) - before >= 1 << 20
+    assert files.used_bytes(folder / "unknown") == 0
