@@ -20,8 +20,9 @@ from urllib.parse import quote
 from contract.env import Secret
 from contract.errors import Misconfigured
 from job_image.sources import address, exchange
+from job_image.sources.dial import Dialer, authority
 from job_image.sources.exchange import Exchange
-from job_image.sources.line import Broken, Dialer, Line, Place, authority
+from job_image.sources.line import Broken, Line, Place
 from job_image.sources.pace import Pace, Unanswered
 
 HOPS = 5
