@@ -9,12 +9,12 @@ import json
 import os
 from pathlib import Path
 
+from contract.job_settings import read
 from contract.log import Log, Redactor, set_up
 from contract.task import Task
 from job_image.context import Context
 from job_image.progress import Progress
 from job_image.sandbox import Sandbox
-from job_image.settings import read
 from job_image.sources import platform
 from job_image.stop import Stop
 

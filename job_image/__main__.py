@@ -29,6 +29,7 @@ from contract.errors import (
     Permanent,
     Stopped,
 )
+from contract.job_settings import JobSettings, read
 from contract.log import Log, Redactor, set_up
 from contract.outcome import CATEGORIES, ExitCode, Outcome
 from contract.task import Task
@@ -36,7 +37,6 @@ from job_image import checkpoint, pipeline, report
 from job_image.context import Context
 from job_image.progress import Memory, Progress, Sink
 from job_image.sandbox import Sandbox, locked, refusals
-from job_image.settings import JobSettings, read
 from job_image.stop import Stop
 
 PATIENCE = 8.0

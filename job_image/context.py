@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from contract.job_settings import JobSettings
 from contract.log import Log, Redactor
 from contract.task import Task
 from job_image.progress import Progress
 from job_image.sandbox import Sandbox
-from job_image.settings import JobSettings
 from job_image.stop import Stop
 
 

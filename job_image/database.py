@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_errors
 
 from contract.errors import Misconfigured, Temporary
+from contract.job_settings import DatabaseSettings
 from job_image.context import Context
 from job_image.database_url import Address, address
-from job_image.settings import DatabaseSettings
 
 SCHEDULE = (0.0, 2.0, 5.0, 10.0)
 """Seconds before each try: a failover takes some ten. Longer outages are the pipeline's retries."""

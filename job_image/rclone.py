@@ -23,9 +23,9 @@ from typing import Any
 
 from contract import env, handoff
 from contract.errors import Misconfigured, Temporary
+from contract.job_settings import UploadSettings
 from job_image.child import Child
 from job_image.rclone_failure import Ended
-from job_image.settings import UploadSettings
 from job_image.stop import Stop
 
 STALL_LIMIT = 600.0

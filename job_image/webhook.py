@@ -20,10 +20,10 @@ from urllib3.exceptions import HTTPError
 
 from contract import webhook as wire
 from contract.errors import NotDelivered
+from contract.job_settings import WebhookSettings
 from contract.outcome import WEBHOOK_REFUSED, Outcome
 from contract.webhook import Event
 from job_image.context import Context
-from job_image.settings import WebhookSettings
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to a connection; a receiver that is up answers in a fraction of one."""

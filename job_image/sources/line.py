@@ -1,10 +1,10 @@
 """A connection: bytes both ways, in the clear or under TLS.
 
 Goes in: a connected socket (`dial` makes them). Comes out: a `Line` that reads through a buffer of
-its own, without a copy per read. It stands on the standard library alone: sockets and OpenSSL do the work, and what
-a ready library adds to each small file (a tenth of it is the network) is left out. TLS is driven
-over memory and not by the socket itself: then one system call brings all that has come, not one
-record of 16 KiB, and the kernel keeps the time limits.
+its own, without a copy per read. It stands on the standard library alone: sockets and OpenSSL do
+the work, and what a ready library adds to each small file (a tenth of it is the network) is left
+out. TLS is driven over memory and not by the socket itself: then one system call brings all that
+has come, not one record of 16 KiB, and the kernel keeps the time limits.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 from contract.env import Secret
 from contract.errors import Misconfigured
-from job_image.settings import PlatformSettings
+from contract.job_settings import PlatformSettings
 
 DEFAULT = "default"
 

@@ -11,9 +11,9 @@ import yaml
 
 from contract import handoff
 from contract.env import Reader
+from contract.job_settings import read as read_job
 from dispatcher.executors.kubernetes import settings as kubernetes
 from dispatcher.settings import read
-from job_image.settings import read as read_job
 from tests.deploy.chart import CHART, NAMESPACE, RELEASE, STEM, Helm, environment
 
 pytestmark = pytest.mark.cluster

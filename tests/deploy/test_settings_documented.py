@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from contract import env, fault, handoff
+from contract import job_settings as job
 from contract.errors import BadSettings
 from dispatcher.executors.kubernetes import settings as kubernetes
 from dispatcher.service import settings_from
 from dispatcher.settings import KUBERNETES, Settings
-from job_image import settings as job
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"\| `([A-Z_]+)` \| (?:`([^`]*)`)? *\| ([^|]*) \| ([^|]+) \|")

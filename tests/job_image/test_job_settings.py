@@ -9,7 +9,7 @@ import pytest
 
 from contract import handoff
 from contract.errors import BadSettings
-from job_image.settings import JobSettings, read
+from contract.job_settings import JobSettings, read
 
 LEAST = {"TASK": '{"taskId":1,"courseUrl":"https://host/course/x/"}', "PLATFORM_TOKEN": "t0ken"}
 HOOK = {"WEBHOOK_URL": "https://backend.example/hook", "API_SECRET_KEY": "s3cret"}

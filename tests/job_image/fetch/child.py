@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 
+from contract import job_settings as settings
 from contract.errors import CourseRunnerError
 from contract.log import Log, Redactor, set_up
 from contract.task import Task
-from job_image import settings
 from job_image.context import Context
 from job_image.progress import Progress
 from job_image.sandbox import Sandbox

@@ -10,7 +10,7 @@ import pytest
 
 from contract.env import Secret
 from contract.errors import AuthExpired, Misconfigured
-from job_image.settings import PlatformSettings
+from contract.job_settings import PlatformSettings
 from job_image.sources.tokens import choose
 from playground.portal import TOKEN
 from tests.job_image.fetch.film import COURSE

@@ -1,4 +1,8 @@
-"""Settings of the job's program: read once, all faults reported together, secrets hidden."""
+"""Settings of the job's program: read once, all faults reported together, secrets hidden.
+
+They are part of the contract because two read them: the program itself, and a dispatcher that
+passes them on and can so tell their faults before the first order.
+"""
 
 from __future__ import annotations
 
