@@ -14,6 +14,7 @@ from pathlib import Path
 
 from contract import handoff
 from contract.env import Reader, Secret
+from contract.errors import BadSettings
 from contract.webhook import signing_key
 
 SHORT_SCHEDULE = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)
@@ -157,6 +158,20 @@ def read(values: Mapping[str, str]) -> JobSettings:
     )
     reader.finish()
     return settings
+
+
+def faults_passed_on(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the faults in what a dispatcher passes on to its runs.
+
+    Their secrets come to a run by another way, so those are taken for set.
+    """
+    plain = {name: values[name] for name in handoff.PLAIN_SETTINGS if name in values}
+    unseen = {handoff.TASK: "{}", "PLATFORM_TOKEN": "unseen", "API_SECRET_KEY": "unseen"}
+    try:
+        read({**plain, **unseen})
+    except BadSettings as exc:
+        return exc.faults
+    return ()
 
 
 def _platform(reader: Reader) -> PlatformSettings:

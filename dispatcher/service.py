@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
 
-from contract import env, handoff
+from contract import env, handoff, job_settings
 from contract.errors import BadSettings, CourseRunnerError, Retryable
 from contract.log import Log, Redactor, set_up
 from dispatcher.complaints import Complaints, alike
@@ -37,6 +37,8 @@ def settings_from(values: Mapping[str, str], *, executor: str = KUBERNETES) -> S
     settings = read(reader, values, executor=executor)
     if settings.executor == KUBERNETES:
         _kubernetes("settings").read(reader)
+        passed_on = job_settings.faults_passed_on(values)
+        reader.faults.extend(fault for fault in passed_on if fault not in reader.faults)
     reader.finish()
     return settings
 

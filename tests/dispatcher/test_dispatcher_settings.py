@@ -90,3 +90,13 @@ def test_a_missing_queue_is_a_fault_among_the_others() -> None:
     reader = Reader({"MAX_ACTIVE": "x"})
     read(reader, {}, executor=LOCAL)
     assert [fault.split()[0] for fault in reader.faults] == ["REDIS_URL", "MAX_ACTIVE"]
+
+
+def test_faults_of_what_is_passed_on_to_runs_are_told_before_anything_starts() -> None:
+    """On a cluster too, where the runs' secrets come by another way and are no fault here."""
+    faulty = {"MAX_RETRIES": "zero", "DB_TABLE": "a;b", "WEBHOOK_URL": "ftp://x", "MAX_ACTIVE": "x"}
+    with pytest.raises(BadSettings) as refusal:
+        settings_from({"REDIS_URL": "redis://host", "JOB_IMAGE": "job:1", **faulty})
+    assert {fault.split()[0] for fault in refusal.value.faults} == set(faulty)
+    good = {"WEBHOOK_URL": "https://backend.example/hook", "MAX_RETRIES": "2"}
+    settings_from({"REDIS_URL": "redis://host", "JOB_IMAGE": "job:1", **good})
