@@ -151,6 +151,8 @@ def test_interrupted_on_a_terminal_it_ends_all_it_started(
         stdout=theirs,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        # As a shell does for what runs in front; who runs the tests behind may ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = _read_until(ours, b"ACCIDENT 1")
     assert len(at_work_in(output)) > 1
