@@ -6,10 +6,12 @@ the executor answered in that turn and the executor's view is not stale. Both sa
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from contract.errors import Misconfigured
 
@@ -28,14 +30,13 @@ class Health:
     ) -> None:
         """`note` returns what is worth knowing while all is well."""
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(checks, note))
+            self._server = _Server((host, port), _handler(checks, note))
         except OSError as exc:
             raise Misconfigured(
                 f"HEALTH_HOST={host} with HEALTH_PORT={port} cannot be listened on: "
                 f"{exc.strerror or exc}.",
                 advice="Choose another HEALTH_PORT, or 0 for no health checks.",
             ) from exc
-        self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
         )
@@ -53,6 +54,15 @@ class Health:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet of a probe that hung up; show anything else."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def stuck(last: float, started: float) -> str:

@@ -153,8 +153,7 @@ class Intake:
     def _accept(self, order: Order) -> None:
         task = order.task
         fault.point("intake:claimed")
-        if time.monotonic() - self._read_at > SLEPT:
-            raise Busy(f"Task {task.key} was claimed too long ago; others may have adopted it.")
+        self._check_awake(task)
         self._slots.check()
         self._executor.ensure_volume(task)
         if task.force:
@@ -169,6 +168,10 @@ class Intake:
         self._settle(order, marked=task.force)
         say = "is handed over: run %d." if began else "was handed over already: run %d."
         self._log.event("QUEUE", "Task %s " + say, task.key, attempt)
+
+    def _check_awake(self, task: Task) -> None:
+        if time.monotonic() - self._read_at > SLEPT:
+            raise Busy(f"Task {task.key} was claimed too long ago; others may have adopted it.")
 
     def _settle(self, order: Order, *, marked: bool) -> None:
         """Let go of the item, and then of the mark that tells it from a second order."""
@@ -192,6 +195,7 @@ class Intake:
 
     def _resume(self, order: Order) -> None:
         """Go on as this message says: its account or fields may be what was mended."""
+        self._check_awake(order.task)
         self._slots.unused(names.object_name(order.task.key))
         marks = {
             **again(order.record),

@@ -151,8 +151,8 @@ class Executor(Protocol):
     def start_run(self, assignment: Assignment) -> bool:
         """Start a run on the task's existing volume; false when one of this attempt is there.
 
-        An ended run of an earlier attempt is replaced. Raise `Busy` while the old one is still
-        going away or active, `Refused` and `QuotaExceeded` as above.
+        An ended run of an earlier attempt is replaced, a later one never. Raise `Busy` while the
+        old one is still going away or active, `Refused` and `QuotaExceeded` as above.
         """
 
     def ending(self, name: str, run: Run) -> Ending:

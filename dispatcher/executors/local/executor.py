@@ -208,17 +208,17 @@ class LocalExecutor:
 
 
 def _is_there(run: RunRecord | None, assignment: Assignment) -> bool:
-    """Whether the run asked for is there, alive or ended. Raise `Busy` if another one lives.
+    """Whether the run asked for, or a later one, is there. Raise `Busy` if an earlier one lives.
 
     A closing run of an attempt is another run than the attempt itself.
     """
     if run is None:
         return False
     wanted = (assignment.attempt, assignment.report is not None)
-    same = (run.attempt, run.closing) == wanted
-    if run.ended is None and (run.deleting is not None or not same):
+    there = (run.attempt, run.closing) >= wanted
+    if run.ended is None and (run.deleting is not None or not there):
         raise Busy(
             f"Run {run.attempt} of task {assignment.task.key} is still there.",
             advice="Nothing to do: it is tried again when that one has ended.",
         )
-    return same
+    return there

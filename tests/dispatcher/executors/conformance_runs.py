@@ -128,6 +128,15 @@ class RunConformance:
         ending = stage.executor.ending(stage.name, run)
         assert (ending.exit, ending.words) == (9, None)
 
+    def test_a_later_run_is_never_replaced_by_an_earlier_one(self, bench: Bench) -> None:
+        """A dispatcher that has slept may ask for what is long over; it gets no second run."""
+        stage = Stage(bench, order({"1": [["exit", 0]], "2": [["exit", 64]]}))
+        later = stage.start_and_end(2)
+        assert not stage.executor.start_run(Assignment(stage.task, 1))
+        assert stage.holding is not None
+        assert stage.holding.run is not None
+        assert stage.holding.run.id == later.id
+
     def test_the_ending_of_a_removed_run_is_unknown(self, bench: Bench) -> None:
         """Asking for the ending of a run that is gone is no error; it has no words."""
         stage = Stage(bench, order([["exit", 64]]))
