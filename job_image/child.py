@@ -34,6 +34,9 @@ LINE_LIMIT = 1 << 20
 BAR_INTERVAL = 10.0
 """Seconds between two states of a progress bar (text ended by a carriage return) that are shown."""
 
+BORN_IN_TIME = 'parent=$1; shift; [ "$PPID" = "$parent" ] && exec "$@"'
+"""Shell words that become the command, unless the parent died before the kernel was asked."""
+
 
 class Child:
     """A running command. Use it inside `with`; output and errors come as one stream."""
@@ -160,5 +163,7 @@ def _last_state(line: bytes) -> str:
 
 
 def _bound_to_us() -> tuple[str, ...]:
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
+    if not setpriv or not shell:
+        return ()
+    return (setpriv, "--pdeathsig", "KILL", "--", shell, "-c", BORN_IN_TIME, "sh", str(os.getpid()))

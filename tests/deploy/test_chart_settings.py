@@ -30,6 +30,10 @@ NOT_HERE = {"REDIS_URL", "DISPATCHER_ID", "STAGING_DIR", "HEALTH_HOST", "KUBECON
 """A secret, the pod's own name, one machine's, and what a pod has by itself."""
 
 
+REDIS = {"REDIS_URL": "redis://redis"}
+"""What a dispatcher's pod gets from a Secret."""
+
+
 class Recorder(Mapping[str, str]):
     """An environment with nothing in it that remembers what it was asked for."""
 
@@ -70,7 +74,7 @@ def test_every_secret_of_a_run_is_a_value() -> None:
 def test_the_defaults_are_the_programs_own(helm: Helm) -> None:
     """A dispatcher with the chart's plain settings decides as one without any."""
     plain = environment(helm.objects())
-    reader, bare = Reader(plain), Reader({"JOB_IMAGE": "x"})
+    reader, bare = Reader({**plain, **REDIS}), Reader({"JOB_IMAGE": "x", **REDIS})
     assert read(reader, plain).limits == read(bare, {}).limits
     mine, usual = kubernetes.read(reader), kubernetes.read(bare)
     reader.finish()
@@ -100,7 +104,7 @@ def test_everything_that_can_be_set_reaches_the_programs(helm: Helm) -> None:
         "secrets": {"from": [{"secret": "db", "key": "uri", "as": "DATABASE_URL"}]},
     }
     plain = environment(helm.objects(values))
-    reader = Reader(plain)
+    reader = Reader({**plain, **REDIS})
     limits, job = read(reader, plain).limits, kubernetes.read(reader)
     reader.finish()
     assert (limits.max_active, limits.remember) == (1000000, 30 * 86400)
