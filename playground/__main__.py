@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "portal",
         help="a fake course platform with its CDN",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"faults for POST /_control/faults ('do', then fields and defaults):\n{describe()}",
+        epilog=f"the fault script, at /_control/faults on the port of the API:\n{describe()}",
     ))  # fmt: skip
     _add_receiver(
         commands.add_parser("receiver", help="a webhook receiver that checks every delivery")

@@ -136,11 +136,42 @@ def dump(rule: Rule) -> dict[str, Any]:
     return {"on": rule.on, "do": NAMES[type(rule.action)], **asdict(rule.action), **own}
 
 
+TARGETS = """\
+  cdn:<key>                     an object; keys are <slug>/<ref>/<file>: 720.mp4,
+                                captions/en_GB.vtt, assets/0/notes.pdf, img/a.png, master.m3u8,
+                                hls/<height>/index.m3u8, hls/<height>/00000.ts,
+                                hls/<height>/key.bin; <ref> is the item's name or its number in
+                                the course, 001 on (GET /_control/objects lists all but playlists)
+  api:subscribed-courses        the account's own courses
+  api:enrollments               those of its subscription
+  api:curriculum/<slug>         the pages of a course's curriculum
+  api:course/<slug>             a course by its name
+  api:lecture/<slug>/<ref>      one lecture: fresh links
+  api:assessments/<slug>/<ref>  the questions of a quiz
+  api:unknown                   anything else"""
+"""Every kind of target there is, for people."""
+
+RULE = """\
+a fault is a JSON object, a script a list of them; POST adds, GET shows, DELETE forgets all
+  on                   which requests: a target, with * and ? if wanted
+  do                   which fault, with fields of its own beside it
+  skip=0               matching requests that pass unharmed first
+  times=1              requests it then acts on; null = all
+  ranged=null          true: only requests with a Range header match; false: only those without
+rules that hit the same request act in the order of the script, for example
+  [{"on": "cdn:test-course/001/720.mp4", "do": "cut", "after": 1000000, "skip": 1, "times": 2},
+   {"on": "api:*", "do": "status", "code": 429, "retry_after": 1, "times": null}]"""
+
+
 def describe() -> str:
-    """One line per fault with its fields and defaults, for --help."""
+    """All that a script may say, for --help: rules, targets, faults with fields and defaults."""
+    return f"{RULE}\n\ntargets ('on'):\n{TARGETS}\n\nfaults ('do'):\n{_faults()}"
+
+
+def _faults() -> str:
     lines = []
     for name, kind in sorted(ACTIONS.items()):
         shown = ", ".join(f"{one.name}={one.default!r}" for one in fields(kind))
-        lines.append(f"  {name:20} {inspect.getdoc(kind)}")
+        lines.append(f"  {name:20} {' '.join((inspect.getdoc(kind) or '').split())}")
         lines.append(f"  {'':20} {shown or 'no fields'}")
     return "\n".join(lines)

@@ -55,3 +55,5 @@ class ControlledProxy:
             self._proxy.delay(float(value["delay_ms"]) / 1000)
         if "refusing" in value:
             self._proxy.refuse(bool(value["refusing"]))
+        if "fray" in value:
+            self._proxy.fray(float(value["fray"]), int(value.get("seed", 0)))

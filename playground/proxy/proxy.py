@@ -5,12 +5,13 @@ One event loop in a thread of its own; the methods may be called from any thread
 """
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from playground.proxy.way import Side, Weather, lead
+from playground.proxy.way import Side, Weather, forever, lead
 
 T = TypeVar("T")
 WAIT = 10.0
@@ -57,6 +58,15 @@ class Proxy:
     def delay(self, seconds: float) -> None:
         """Bytes that come from now on take so long, in each direction."""
         self._weather.delay = seconds
+
+    def fray(self, mean: float, seed: int = 0) -> None:
+        """Reset each connection made from now on after a random number of bytes of answers.
+
+        `mean` bytes on average, exponentially spread; 0 ends it. The same seed gives connections,
+        in the order of their coming, the same lengths of life.
+        """
+        draw = random.Random(seed)
+        self._weather.life = (lambda: draw.expovariate(1 / mean)) if mean > 0 else forever
 
     def start(self) -> Self:
         """Begin to accept connections."""

@@ -1,12 +1,13 @@
 """One connection through a proxy: two directions, each with its own delay.
 
 In: a near and a far stream, the weather. Out: the same bytes later. Bytes on their way wait in a
-queue, so latency is added without taking throughput away.
+queue, so latency is added without taking throughput away. A connection may be given a length of
+life in bytes of answers; then both its ends are reset.
 """
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,11 @@ QUEUED = 256
 Line = asyncio.Queue[tuple[float, bytes]]
 
 
+def forever() -> float:
+    """Return the length of life of a connection that nothing cuts."""
+    return float("inf")
+
+
 @dataclass
 class Weather:
     """How the way is now; may be changed at any time."""
@@ -29,6 +35,8 @@ class Weather:
     """New connections are reset at once."""
     moving: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared: nothing gets through, and nobody is told."""
+    life: Callable[[], float] = forever
+    """Asked at each new connection: bytes of answers after which it is reset."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,9 @@ class Side:
 async def lead(near: Side, far: Side, weather: Weather) -> None:
     """Carry bytes both ways until both ends have closed or one has broken."""
     try:
-        await _together(_carry(near, far, weather), _carry(far, near, weather))
+        await _together(
+            _carry(near, far, weather, forever()), _carry(far, near, weather, weather.life())
+        )
     except OSError:
         near.reset()
         far.reset()
@@ -58,9 +68,9 @@ async def lead(near: Side, far: Side, weather: Weather) -> None:
         far.writer.close()
 
 
-async def _carry(source: Side, target: Side, weather: Weather) -> None:
+async def _carry(source: Side, target: Side, weather: Weather, life: float) -> None:
     line: Line = asyncio.Queue(QUEUED)
-    await _together(_take(source, line, weather), _give(line, target, weather))
+    await _together(_take(source, line, weather), _give(line, target, weather, life))
 
 
 async def _take(source: Side, line: Line, weather: Weather) -> None:
@@ -72,7 +82,7 @@ async def _take(source: Side, line: Line, weather: Weather) -> None:
             return
 
 
-async def _give(line: Line, target: Side, weather: Weather) -> None:
+async def _give(line: Line, target: Side, weather: Weather, life: float) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         due, piece = await line.get()
@@ -81,8 +91,11 @@ async def _give(line: Line, target: Side, weather: Weather) -> None:
         if not piece:
             target.writer.write_eof()
             return
-        target.writer.write(piece)
+        target.writer.write(piece if len(piece) < life else piece[: int(life)])
         await target.writer.drain()
+        life -= len(piece)
+        if life <= 0:
+            raise ConnectionResetError("The end of this connection's life, as the weather has it.")
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:

@@ -14,6 +14,8 @@ import requests
 from playground.certificate import CertificateError, make_certificate
 from playground.content import Synthetic
 from playground.portal import TOKEN
+from playground.portal.api import ROUTES
+from playground.portal.faults import parse
 
 LIMIT = 30.0
 
@@ -169,8 +171,13 @@ def test_arguments_that_cannot_be_understood_end_with_two_and_a_reason(tmp_path,
     assert words in ended.stderr
 
 
-def test_help_lists_every_fault():
+def test_help_tells_the_whole_fault_script():
+    """Fields of a rule, every target, every fault with its fields; and its example is a script."""
     command = [sys.executable, "-m", "playground", "portal", "--help"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT).stdout
     assert "wrong-content-range" in text
     assert "bytes_per_second=1000000" in text
+    assert all(f"\n  {name}" in text for name in ("on ", "do ", "skip=0", "times=1", "ranged=null"))
+    assert all(f"  api:{route}" in text for route in (*ROUTES, "unknown"))
+    example = text[text.index("  [{") : text.index("}]") + 2]
+    assert [parse(one).times for one in json.loads(example)] == [2, None]

@@ -1,6 +1,7 @@
 """The proxy: bytes come through whole, late, not at all or with a reset, as told."""
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -89,6 +90,55 @@ def test_new_connections_are_reset_while_it_refuses(proxy, url):
     seconds(url)
 
 
+def broken_at(link):
+    """How many bytes of a body come before its connection breaks."""
+    came = 0
+    with requests.get(link, stream=True, timeout=10) as answer:
+        try:
+            while piece := answer.raw.read(1 << 14):
+                came += len(piece)
+        except urllib3.exceptions.ProtocolError:
+            return came
+    return None
+
+
+def test_frayed_connections_break_at_random_places_that_a_seed_repeats(portal, proxy):
+    """Each connection has a life of its own in bytes; the same seed gives the same lives."""
+    portal.replace(VIDEO, Synthetic("large", 64 << 20))
+    link = portal.signed_url(VIDEO).replace(f":{portal.cdn_server.port}/", f":{proxy.port}/")
+    proxy.fray(1e6, seed=3)
+    first = [broken_at(link) for _ in range(5)]
+    assert None not in first and max(first) < 64 << 20
+    assert len({one >> 16 for one in first}) > 1
+    proxy.fray(0)
+    portal.replace(VIDEO, Synthetic("welcome", SIZE))
+    seconds(link)
+
+
+def test_a_frayed_connection_ends_at_the_byte_its_seed_says():
+    """The server's bytes are counted, not the client's, and both ends are told."""
+    life = int(random.Random(8).expovariate(1 / 5000))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Proxy(server.getsockname()) as proxy,
+    ):
+        proxy.fray(5000, seed=8)
+        with socket.create_connection((proxy.host, proxy.port), timeout=10) as client:
+            far, _ = server.accept()
+            with far:
+                client.sendall(b"q" * (life + 100))
+                far.settimeout(10)
+                far.recv(1)
+                far.sendall(b"a" * (life - 1))
+                came = b""
+                while len(came) < life - 1:
+                    came += client.recv(1 << 16)
+                far.sendall(b"aa")
+                with pytest.raises(ConnectionResetError):
+                    while client.recv(1 << 16):
+                        pass
+
+
 def test_a_server_that_is_not_there_is_a_reset_connection():
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
@@ -133,6 +183,8 @@ def test_a_proxy_process_is_commanded_over_http(portal, tmp_path):
         requests.post(f"{control}/weather", json={"refusing": True}, timeout=10)
         with pytest.raises(requests.exceptions.ConnectionError):
             requests.get(link, timeout=10)
+        frayed = requests.post(f"{control}/weather", json={"fray": 1e6, "seed": 2}, timeout=10)
+        assert frayed.status_code == 200
         bad = requests.post(f"{control}/weather", json={"delay_ms": "x"}, timeout=10)
         assert bad.status_code == 400
         process.terminate()
