@@ -5,7 +5,8 @@ track gives the sound, and the first its picture alone. Comes out: an MP4 with i
 so that it plays from where it lies. Each run is opened on its own and its clock set to go on where
 the run before it ended: that is what a discontinuity means. The format of the pieces is told by
 their first bytes and never left to guessing by the library, which would also follow a "piece" that
-is a playlist of local files.
+is a playlist of local files. A film of an hour has two hundred thousand packets: times are counted
+in whole ticks of their stream, and in seconds only once per run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,28 @@ _BACK = Fraction(1)
 class _Place:
     """A stream of the MP4 to be, and where it stands."""
 
-    kind: str
     codec: str
     header: bytes
     out: Any
+    base: Fraction
+    """Seconds of a tick, in the run that is being read."""
     last: int | None = None
+    """Ticks at which the last packet is decoded: the next must come later."""
+    end: int = 0
+    """Ticks at which what is there has been shown."""
+
+    def count_in(self, base: Fraction) -> None:
+        """Go on in the ticks of another run."""
+        if base != self.base:
+            if self.last is not None:
+                self.last = ceil(self.last * self.base / base)
+            self.end = ceil(self.end * self.base / base)
+            self.base = base
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long the stream is."""
+        return self.end * self.base
 
 
 def write(tracks: Sequence[Track], target: Path, stop: Stop) -> float:
@@ -66,7 +85,6 @@ class _Film:
     def __init__(self, film: Any, stop: Stop) -> None:
         self._film = film
         self._stop = stop
-        self._end = Fraction(0)
 
     def fill(self, tracks: Sequence[Track]) -> float:
         with ExitStack() as stack:
@@ -81,16 +99,18 @@ class _Film:
             for packet, place in _in_order(readers):
                 self._stop.check()
                 self._write(packet, place)
-        if not self._end:
+        seconds = max(place.seconds for reader in readers for place in reader.places.values())
+        if not seconds:
             raise Unplayable("The pieces hold neither picture nor sound.")
-        return float(self._end)
+        return float(seconds)
 
     def _write(self, packet: Any, place: _Place) -> None:
-        self._end = max(self._end, _end(packet))
-        if place.last is not None and packet.dts <= place.last:
-            packet.dts = place.last + 1
-            packet.pts = max(packet.pts if packet.pts is not None else packet.dts, packet.dts)
-        place.last = packet.dts
+        decoded = packet.dts
+        if place.last is not None and decoded <= place.last:
+            decoded = packet.dts = place.last + 1
+            if packet.pts is None or packet.pts < decoded:
+                packet.pts = decoded
+        place.last = decoded
         packet.stream = place.out
         self._film.mux_one(packet)
 
@@ -114,7 +134,8 @@ class _Track:
             stream = _best(self.first, kind)
             if stream is not None:
                 out = film.add_stream_from_template(stream)
-                self.places[kind] = _Place(kind, stream.codec.name, _header(stream, self.form), out)
+                header = _header(stream, self.form)
+                self.places[kind] = _Place(stream.codec.name, header, out, stream.time_base)
         return set(self.places)
 
     @property
@@ -132,13 +153,18 @@ class _Track:
 
     def _shifted(self, source: Any, shift: Fraction) -> Iterator[tuple[Any, _Place]]:
         streams = [one for kind in self.places if (one := self._fitting(source, kind)) is not None]
-        clocks = {one.type: _Clock(shift) for one in streams}
+        clocks = {}
+        for one in streams:
+            place = self.places[one.type]
+            place.count_in(one.time_base)
+            clocks[one.index] = _Clock(place, shift)
         for packet in source.demux(streams) if streams else ():
-            if packet.dts is None or packet.time_base is None:
-                continue
-            clocks[packet.stream.type].set(packet)
-            self.clock = max(self.clock, _end(packet))
-            yield packet, self.places[packet.stream.type]
+            if packet.dts is not None:
+                clock = clocks[packet.stream_index]
+                clock.set(packet)
+                yield packet, clock.place
+        ends = (self.places[one.type].seconds for one in streams)
+        self.clock = max((self.clock, *ends))
 
     def _fitting(self, source: Any, kind: str) -> Any:
         stream, place = _best(source, kind), self.places[kind]
@@ -159,22 +185,28 @@ class _Track:
 class _Clock:
     """Counts the time of one stream of a run, and bridges what no playlist announced."""
 
-    def __init__(self, shift: Fraction) -> None:
-        self._shift = shift
-        self._end: Fraction | None = None
+    def __init__(self, place: _Place, shift: Fraction) -> None:
+        self.place = place
+        self._shift = round(shift / place.base)
+        self._back = -ceil(_BACK / place.base)
+        self._apart = ceil(_APART / place.base)
+        self._end: int | None = None
 
     def set(self, packet: Any) -> None:
         """Count a packet's times from the beginning of the film; after a jump, from its neighbour's
         end.
         """
-        base = Fraction(packet.time_base)
-        here = packet.dts * base + self._shift
-        if self._end is not None and not -_BACK < here - self._end < _APART:
-            self._shift += self._end - here
-        moved = round(self._shift / base)
-        packet.dts += moved
-        packet.pts = None if packet.pts is None else packet.pts + moved
-        self._end = (packet.dts + (packet.duration or 0)) * base
+        decoded = packet.dts + self._shift
+        if self._end is not None and not self._back < decoded - self._end < self._apart:
+            self._shift += self._end - decoded
+            decoded = self._end
+        shown = packet.pts
+        packet.dts = decoded
+        if shown is not None:
+            shown = packet.pts = shown + self._shift
+        length = packet.duration or 0
+        self._end = decoded + length
+        self.place.end = max(self.place.end, length + (decoded if shown is None else shown))
 
 
 def _set_clocks(tracks: Sequence[_Track]) -> None:
@@ -186,9 +218,14 @@ def _set_clocks(tracks: Sequence[_Track]) -> None:
 
 
 def _in_order(tracks: Sequence[_Track]) -> Iterator[tuple[Any, _Place]]:
-    def timed(number: int, track: _Track) -> Iterator[tuple[Fraction, int, int, Any, _Place]]:
+    """Give the packets of all tracks as they are to be decoded."""
+    if len(tracks) == 1:
+        yield from tracks[0].packets()
+        return
+
+    def timed(number: int, track: _Track) -> Iterator[tuple[float, int, int, Any, _Place]]:
         for count, (packet, place) in enumerate(track.packets()):
-            yield packet.dts * packet.time_base, number, count, packet, place
+            yield float(packet.dts * place.base), number, count, packet, place
 
     for *_, packet, place in heapq.merge(*(timed(n, one) for n, one in enumerate(tracks))):
         yield packet, place
@@ -218,8 +255,3 @@ def _header(stream: Any, form: str) -> bytes:
 
 def _start(source: Any) -> Fraction:
     return Fraction(source.start_time or 0, av.time_base)
-
-
-def _end(packet: Any) -> Fraction:
-    last = max(packet.dts, packet.pts if packet.pts is not None else packet.dts)
-    return Fraction((last + (packet.duration or 0)) * packet.time_base)

@@ -123,9 +123,9 @@ def test_ranges_of_one_object(ordering: Ordering, footage: Footage) -> None:
     assert order.portal.ledger.of(f"{FOLDER}/144/00000.ts").requests == 1
 
 
-def fragments(footage: Footage, name: str, flags: str = "") -> tuple[str, list[Path]]:
+def fragments(footage: Footage, name: str, **more: str) -> tuple[str, list[Path]]:
     """The plain film as fragmented MP4: its playlist and its files."""
-    options = {"hls_segment_type": "fmp4", **({"hls_flags": flags} if flags else {})}
+    options = {"hls_segment_type": "fmp4", **more}
     playlist = footage.wrapped(name, BOTH, options)
     lines = playlist.read_text()
     names = dict.fromkeys(re.findall(r'URI="([^"]+)"', lines))
@@ -149,7 +149,7 @@ def test_fragmented_mp4_with_its_header(ordering: Ordering, footage: Footage) ->
 
 def test_fragmented_mp4_in_one_object(ordering: Ordering, footage: Footage) -> None:
     """Header and fragments as ranges of one object."""
-    lines, files = fragments(footage, "single", "single_file")
+    lines, files = fragments(footage, "single", hls_flags="single_file")
     assert "BYTERANGE" in lines and len(files) == 1
     order = ordering(course([File(files[0])]))
     say(order, lines)
@@ -202,6 +202,22 @@ def test_fragments_with_another_header_in_the_middle(ordering: Ordering, footage
     order.fetch()
     seen = look(order.path(NAME))
     assert seen.pictures == footage.seen.pictures and len(set(seen.times)) == 150
+
+
+def test_a_clock_that_ticks_otherwise_after_a_break(ordering: Ordering, footage: Footage) -> None:
+    """Runs may count their time in other fractions of a second; each is read in its own."""
+    fine, many = fragments(footage, "fragments")
+    coarse, few = fragments(footage, "coarse", hls_segment_options="video_track_timescale=12800")
+    for number in range(len(few) - 1, -1, -1):
+        coarse = coarse.replace(f"{{{number:05}.ts}}", f"{{{number + len(many):05}.ts}}")
+    order = ordering(course([File(one) for one in [*many, *few]]))
+    first = [one for one in fine.splitlines() if one != END]
+    second = [one for one in coarse.splitlines() if one.startswith(("#EXTINF", "#EXT-X-MAP", "{"))]
+    say(order, *first, "#EXT-X-DISCONTINUITY", *second, END)
+    order.fetch()
+    seen = look(order.path(NAME))
+    assert seen.pictures == footage.seen.pictures * 2
+    assert seen.times[-1] == pytest.approx(12.0, abs=0.15)
 
 
 @pytest.mark.parametrize("form", ["ts", "fmp4"])
