@@ -32,16 +32,21 @@ T = TypeVar("T")
 
 
 class Crew(Generic[J]):
-    """The threads: `size` of them, or up to `most` while each brings little.
+    """The threads: as many as `width` says.
 
-    `work(job, stop)` must look at `stop`, which is the crew's own.
+    `work(job, stop)` must look at `stop`, which is the crew's own. `spare()` may give an idle
+    thread a share in a job under way; it must not wait.
     """
 
     def __init__(
-        self, size: int, work: Callable[[J, Stop], Iterable[J] | None], most: int = 0
+        self,
+        width: Width,
+        work: Callable[[J, Stop], Iterable[J] | None],
+        spare: Callable[[], J | None] = lambda: None,
     ) -> None:
-        self._width = Width(size, most)
+        self._width = width
         self._work = work
+        self._spare = spare
         self._brake = Stop()
         self._jobs: deque[J] = deque()
         self._busy = 0
@@ -57,6 +62,12 @@ class Crew(Generic[J]):
         """Work with half as many threads from the next job on (the platform asked for less)."""
         with self._news:
             self._width.refused(time.monotonic())
+
+    def call(self) -> None:
+        """Let idle threads look for a share in a job under way."""
+        with self._news:
+            if self._idle:
+                self._news.notify_all()
 
     def run(
         self,
@@ -94,11 +105,10 @@ class Crew(Generic[J]):
     def _man(self, came: int) -> bool:
         """Have as many threads as there should be; False when all is done."""
         with self._news:
-            if self._jobs:
-                self._width.look(time.monotonic(), came)
-                for number in range(self._width.size):
-                    if number not in self._alive:
-                        self._alive[number] = self._start(number)
+            self._width.look(time.monotonic(), came, max(1, self._busy))
+            for number in range(self._width.size):
+                if number not in self._alive and (self._jobs or self._may_help()):
+                    self._alive[number] = self._start(number)
             if self._alive and self._fatal is None:
                 self._ended.clear()
             return bool(self._alive)
@@ -142,10 +152,17 @@ class Crew(Generic[J]):
                     return self._jobs.popleft()
                 if not self._busy:
                     break
+                if self._may_help() and (job := self._spare()) is not None:
+                    self._busy += 1
+                    return job
                 self._idle += 1
                 self._news.wait(TICK)
                 self._idle -= 1
             return _NONE
+
+    def _may_help(self) -> bool:
+        """Whether an idle thread may do some of a job under way: its line is slow."""
+        return self._width.is_slow and 0 < self._busy < self._width.size
 
     def _is_wanted(self, number: int) -> bool:
         return number < self._width.size and self._fatal is None and not self._brake.requested
@@ -176,7 +193,7 @@ def attended(work: Callable[[], T], stop: Stop, abort: Callable[[], None]) -> T:
     For requests outside the crew: the main thread must not be the one that waits for an answer.
     """
     results: list[T] = []
-    crew = Crew[None](1, lambda _, __: results.append(work()))
+    crew = Crew[None](Width(1, 1), lambda _, __: results.append(work()))
     failed = crew.run([None], stop, tick=lambda: None, abort=abort)
     for error in failed.values():
         raise error

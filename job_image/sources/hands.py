@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from contract.errors import CourseRunnerError, Stopped, Temporary
@@ -17,7 +17,8 @@ from contract.log import Log
 from job_image.sandbox import Sandbox
 from job_image.sources import address, captions, images, pictures, quiz, resume, texts
 from job_image.sources.choice import Wishes
-from job_image.sources.http import Means, Transfer
+from job_image.sources.helper import Help, Helper
+from job_image.sources.http import Means
 from job_image.sources.manifest import Manifest, Record, digest
 from job_image.sources.part import Part
 from job_image.sources.pictures import Lost
@@ -25,19 +26,21 @@ from job_image.sources.pieces import Unplayable
 from job_image.sources.plan import File
 from job_image.sources.playlists import Protected
 from job_image.sources.ranges import Known
+from job_image.sources.share import Share
 from job_image.sources.sheets import Sheets
 from job_image.sources.stream import Piece, Stream, folder_of
+from job_image.sources.transfer import Transfer
 from job_image.stop import Stop
 
 _MADE = ".made"
 """Marks the part of a file that is made here, such as captions turned into SubRip."""
 
-Job = File | Piece
+Job = File | Piece | Help
 
 
 def file_of(job: Job) -> File:
     """Return the file that a job is for."""
-    return job.file if isinstance(job, Piece) else job
+    return job if isinstance(job, File) else job.file
 
 
 class Hands:
@@ -61,6 +64,10 @@ class Hands:
         self._log = log
         self._lock = threading.Lock()
         self._dropped: set[str] = set()
+        self._shares: dict[str, tuple[File, Share]] = {}
+        """Files under way that further lines may help."""
+        self.call: Callable[[], None] = lambda: None
+        """Called when there is such a file."""
         self.left: dict[File, str] = {}
         """What turned out to be not for us, and why."""
         self.lost: dict[File, str] = {}
@@ -69,12 +76,24 @@ class Hands:
     def work(self, job: Job, stop: Stop) -> Iterable[Job]:
         """Do one job; return the jobs that it has turned out to consist of."""
         try:
-            return self._piece(job, stop) if isinstance(job, Piece) else self._file(job, stop)
+            return self._job(job, stop)
         except Temporary as exc:
             file = file_of(job)
             name = file.path if isinstance(exc, Unplayable) else job.path
             self._log.event("ERROR", "%s: %s%s", name, exc.summary, self.where(file))
             raise
+
+    def spare(self) -> Help | None:
+        """Return a range of a file under way for an idle thread; None when nothing is to be had.
+
+        Never waits.
+        """
+        with self._lock:
+            shares = list(self._shares.values())
+        for file, share in sorted(shares, key=_left, reverse=True):
+            if (mine := share.spare()) is not None:
+                return Help(file, share, mine)
+        return None
 
     def where(self, file: File) -> str:
         """Return a file's address for messages, with a bracket and a space before; "" for none."""
@@ -96,6 +115,14 @@ class Hands:
         if record is None or record.etag != digest(content):
             self._place(file, content)
 
+    def _job(self, job: Job, stop: Stop) -> Iterable[Job]:
+        if isinstance(job, Piece):
+            return self._piece(job, stop)
+        if isinstance(job, Help):
+            Helper(self._means, job, stop).run()
+            return ()
+        return self._file(job, stop)
+
     def _file(self, file: File, stop: Stop) -> Iterable[Job]:
         if file.content is not None:
             self._place(file, file.content)
@@ -106,14 +133,25 @@ class Hands:
         elif file.kind in ("quiz", "questions"):
             self._quiz(file, stop)
         else:
-            self._get(file, self._means, stop)
+            self._share_out(file, stop)
             self._means.tally.finished()
         return ()
 
-    def _get(self, file: File, means: Means, stop: Stop) -> None:
-        part = self.part(file)
+    def _share_out(self, file: File, stop: Stop) -> None:
+        """Fetch a file; let idle threads help if it turns out to be large and slow."""
+        part, pace = self.part(file), self._means.pace
+        share = Share(part, pace.least, pace.stall)
+        with self._lock:
+            self._shares[file.key] = file, share
         try:
-            Transfer(means, file, part, stop).run()
+            self._get(file, Transfer(self._means, file, part, stop, share, self.call), part)
+        finally:
+            with self._lock:
+                del self._shares[file.key]
+
+    def _get(self, file: File, transfer: Transfer, part: Part) -> None:
+        try:
+            transfer.run()
             self._keep(file, part)
         except (Stopped, Temporary):
             part.sync()
@@ -194,8 +232,9 @@ class Hands:
     def _image(self, file: File, stop: Stop) -> None:
         """Fetch an image; what prevents it costs the image and nothing else."""
         url = self._means.links.known(file.key)
+        means, part = pictures.means_for(self._means, file.key, url), self.part(file)
         try:
-            self._get(file, pictures.means_for(self._means, file.key, url), stop)
+            self._get(file, Transfer(means, file, part, stop), part)
         except (CourseRunnerError, Lost) as exc:
             reason = pictures.why(exc)
             self.part(file).drop()
@@ -214,6 +253,10 @@ class Hands:
 
     def _target(self, file: File) -> Path:
         return self._root / file.path
+
+
+def _left(one: tuple[File, Share]) -> int:
+    return one[1].left
 
 
 def remembered(files: Iterable[File], manifest: Manifest) -> Mapping[File, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from contract.errors import Temporary
+from job_image.sources.width import SLOW
 from job_image.stop import Stop
 
 PROGRESS = 64 * 1024
@@ -45,6 +46,12 @@ class Pace:
     read: float = 60.0
     """Seconds of silence after which a connection counts as broken. One that brings less than
     `PROGRESS` in that time counts as broken too."""
+    slow: float = SLOW
+    """Bytes per second of a line below which idle threads help with its file."""
+    least: int = 1024 * 1024
+    """Bytes that a further line is put to at least: half a second of a slow one."""
+    stall: float = 5.0
+    """Seconds of silence after which another line of the same file takes over."""
 
 
 class Unanswered(Temporary):

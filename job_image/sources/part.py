@@ -8,6 +8,11 @@ What may be trusted after a crash: bytes handed to the kernel outlive the proces
 machine. So the note carries the boot it was written in and how much was synced at that time, every
 32 MiB: in the same boot the file's own size counts (a kill loses nothing that was written), in
 another one only what was synced.
+
+A file that comes on several lines at once has bytes behind a gap. From the first of them on, its
+size tells nothing: a journal (`scatter`) takes its place, and the note's `synced` is a list of
+runs. The note that says so is durable before that first byte is written. An older program cannot
+read such a note, and so begins anew instead of believing the size.
 """
 
 from __future__ import annotations
@@ -15,13 +20,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from contract import fault
 from job_image.sandbox import refusals, write_durably
+from job_image.sources import scatter, spans
 from job_image.sources.ranges import Known
+from job_image.sources.scatter import Scatter
+from job_image.sources.spans import Run
 
 SMALL = 1024 * 1024
 """Bytes up to which a file gets no note: fetching it again costs less than keeping one."""
@@ -31,6 +38,19 @@ SYNC_EVERY = 32 * 1024 * 1024
 be felt on disks that a cloud rents out by the operation."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """A note: the boot it was written in, what was synced, what it belongs to.
+
+    `runs` None: the bytes are one run from 0 to `synced`.
+    """
+
+    boot: str
+    synced: int
+    known: Known
+    runs: list[Run] | None = None
 
 
 class Part:
@@ -43,13 +63,30 @@ class Part:
     def __init__(self, folder: Path, key: str) -> None:
         self._path = f"{folder}/{key}.part"
         self._note = f"{folder}/{key}.json"
+        self._runs = f"{folder}/{key}.runs"
+        self._scatter: Scatter | None = None
+        self._durable: list[Run] = []
+        self._is_stale = False
+        """Whether the journal belongs to another boot."""
+        self._fresh = 0
+        """Bytes since the last sync."""
         self._file: int | None = None
         self._noted = False
         self._has_note = True
         self._synced = 0
         self.known = Known()
         self.offset = 0
-        """Bytes that are there and good."""
+        """Bytes that are there and good, from the first one on without a gap."""
+
+    @property
+    def here(self) -> int:
+        """Bytes that are there and good, wherever they belong."""
+        return spans.size(self.runs)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The same, as runs."""
+        return self._scatter.runs if self._scatter else [(0, self.offset)]
 
     @property
     def path(self) -> Path:
@@ -63,14 +100,32 @@ class Part:
         if note is None or not self.path.exists():
             return
         size = self.path.stat().st_size
-        offset = size if note["boot"] == boot() != "" else min(size, note["synced"])
-        if note["known"].total is None or offset <= note["known"].total:
-            self.known, self.offset, self._noted = note["known"], offset, True
-            self._synced = min(offset, note["synced"])
+        is_same = note.boot == boot() != ""
+        if note.runs is not None:
+            self._load_runs(note, note.runs, size, is_same)
+            return
+        offset = size if is_same else min(size, note.synced)
+        if note.known.total is None or offset <= note.known.total:
+            self.known, self.offset, self._noted = note.known, offset, True
+            self._synced = min(offset, note.synced)
+            self._fresh = offset - self._synced
+
+    def _load_runs(self, note: _Note, durable: list[Run], size: int, is_same: bool) -> None:
+        written, at = scatter.journal(self._runs) if is_same else ([], 0)
+        runs = spans.joined([*durable, *written])
+        total = note.known.total
+        if total is None or not note.known.strong or not spans.are_good(runs, min(total, size)):
+            return
+        self.known, self.offset, self._noted = note.known, runs[0][1], True
+        self._scatter = Scatter(self._runs, runs, at)
+        self._durable, self._is_stale = durable, not is_same
+        self._fresh = spans.size(runs) - spans.size(durable)
 
     def begin(self, known: Known) -> None:
         """Forget all bytes; what comes now belongs to `known`."""
+        self._gather()
         self.known, self.offset, self._synced, self._noted = known, 0, 0, False
+        self._fresh = 0
         with refusals(self._path):
             is_new = self._file is None
             file = self._open()
@@ -83,19 +138,30 @@ class Part:
     def adopt(self, known: Known) -> None:
         """Note what was learned of the object that the bytes belong to."""
         if known != self.known:
+            self._open()  # cut to what is good before a note of this boot says so
             self.known = known
             self._write_note()
 
     def append(self, data: bytes | memoryview) -> None:
-        """Hand bytes to the kernel. Raise `VolumeFull` when they do not fit."""
+        """Hand the next bytes to the kernel. Raise `VolumeFull` when they do not fit."""
+        self.put(self.offset, data)
+
+    def put(self, at: int, data: bytes | memoryview) -> None:
+        """Hand bytes to the kernel, wherever they belong. Raise `VolumeFull` when they do not fit.
+
+        `known` must have a total and a strong validator when they leave a gap.
+        """
         file = self._open()
+        if at != self.offset and self._scatter is None:
+            self._spread(file)
         left = memoryview(data)
         with refusals(self._path):
             while left:
-                written = os.pwrite(file, left, self.offset)
+                written = os.pwrite(file, left, at)
                 left = left[written:]
-                self.offset += written
-        if self.offset - self._synced >= SYNC_EVERY:
+                self._count(at, at + written)
+                at += written
+        if self._fresh >= SYNC_EVERY:
             self.sync()
 
     def tail(self, length: int) -> bytes:
@@ -115,11 +181,15 @@ class Part:
             return
         with refusals(self._path):
             os.fdatasync(self._file)
-        self._synced = self.offset
+        self._synced, self._durable, self._fresh = self.offset, self.runs, 0
         self._write_note()
+        if self._scatter:
+            self._scatter.restart()
 
     def close(self) -> None:
         """Let go of the file; it can be gone on with."""
+        if self._scatter:
+            self._scatter.close()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -136,12 +206,14 @@ class Part:
             _rename(self._path, target)
             fault.point("fetch:named")
         self._forget_note()
+        self._gather()
 
     def drop(self) -> None:
         """Remove all that there is."""
         self.close()
         self.known, self.offset, self._noted = Known(), 0, False
         self._forget_note()
+        self._gather()
         with refusals(self._path):
             self.path.unlink(missing_ok=True)
 
@@ -152,12 +224,39 @@ class Part:
                 file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.ftruncate(file, self.offset)
+                    os.ftruncate(file, self._scatter.end if self._scatter else self.offset)
                 except OSError:
                     os.close(file)
                     raise
             self._file = file
+            if self._scatter and self._is_stale:
+                self._write_note()
         return self._file
+
+    def _spread(self, file: int) -> None:
+        """Let bytes come in any order from now on."""
+        with refusals(self._path):
+            os.fdatasync(file)
+        self._scatter = Scatter(self._runs, self.runs)
+        self._scatter.restart()
+        self._synced, self._durable, self._fresh = self.offset, self.runs, 0
+        self._write_note()
+        fault.point("fetch:spread")
+
+    def _gather(self) -> None:
+        """Let bytes come in order again: nothing is there, or all is."""
+        if self._scatter:
+            self._scatter.drop()
+            self._scatter, self._durable = None, []
+
+    def _count(self, start: int, stop: int) -> None:
+        """Note bytes that the kernel has."""
+        self._fresh += stop - start
+        if self._scatter:
+            self._scatter.add(start, stop)
+            self.offset = self._scatter.runs[0][1]
+        else:
+            self.offset = stop
 
     def _forget_note(self) -> None:
         if self._has_note:
@@ -166,7 +265,11 @@ class Part:
             self._has_note = self._noted = False
 
     def _write_note(self) -> None:
-        note = {"boot": boot(), "synced": self._synced, "known": asdict(self.known)}
+        if self._scatter and self._is_stale:  # the journal first: now it is one of this boot
+            self._scatter.restart()
+            self._is_stale = False
+        synced = self._durable if self._scatter else self._synced
+        note = {"boot": boot(), "synced": synced, "known": asdict(self.known)}
         write_durably(Path(self._note), json.dumps(note).encode())
         fault.point("fetch:noted")
         self._noted = self._has_note = True
@@ -189,14 +292,17 @@ def boot() -> str:
         return ""
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> _Note | None:
     """Read a note; None when there is none or it is broken."""
     try:
         data = json.loads(path.read_bytes())
-        known = Known(str(data["known"]["etag"]), str(data["known"]["modified"]), None)
         total = data["known"]["total"]
-        if total is not None:
-            known = Known(known.etag, known.modified, int(total))
-        return {"boot": str(data["boot"]), "synced": int(data["synced"]), "known": known}
+        total = None if total is None else int(total)
+        known = Known(str(data["known"]["etag"]), str(data["known"]["modified"]), total)
+        synced = data["synced"]
+        if isinstance(synced, list):
+            runs = spans.joined((int(start), int(stop)) for start, stop in synced)
+            return _Note(str(data["boot"]), 0, known, runs)
+        return _Note(str(data["boot"]), int(synced), known)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -41,6 +41,7 @@ from job_image.sources.sheets import Sheets
 from job_image.sources.space import Space
 from job_image.sources.stream import bytes_in, folder_of
 from job_image.sources.tally import Tally
+from job_image.sources.width import Width
 from job_image.sources.wire import Wire
 from job_image.stop import Stop
 
@@ -80,7 +81,8 @@ class _Fetch:
         self._pace = pace
         self._log = context.log.bind(phase="fetch")
         token = tokens.choose(settings, context.task.email)
-        self._crew = Crew[Job](settings.concurrency, self._work, settings.widest)
+        width = Width(settings.concurrency, settings.widest, pace.slow)
+        self._crew = Crew[Job](width, self._work, lambda: self._hands.spare())
         self._wire = Wire(_base(context), token, pace, settings.widest)
         self._patience = Patience(pace, self._crew.shrink)
         self._api = Api(self._wire, pace, self._patience)
@@ -110,7 +112,9 @@ class _Fetch:
         links = Links(made.urls, self._renew, self._pace.margin)
         means = Means(self._wire, links, self._pace, self._patience, self._space, self._tally)
         sandbox, sheets = self._context.sandbox, Sheets(self._api)
-        return Hands(sandbox, means, self._manifest, sheets, self._wishes, self._log)
+        hands = Hands(sandbox, means, self._manifest, sheets, self._wishes, self._log)
+        hands.call = self._crew.call
+        return hands
 
     def _work(self, job: Job, stop: Stop) -> Iterable[Job]:
         return self._hands.work(job, stop)
@@ -147,9 +151,9 @@ class _Fetch:
         self._tally.found(sum(one.size for one in self._manifest.records.values()), len(done))
         self._hands.left.update(remembered(made.files, self._manifest))
         left = [file for file in made.files if file.key not in done]
-        begun = {file.key: part for file in left if (part := self._hands.part(file)).offset}
+        begun = {file.key: part for file in left if (part := self._hands.part(file)).here}
         pieces = {file.key: self._pieces(file) for file in left if file.kind == "stream"}
-        there = [*(part.offset for part in begun.values()), *filter(None, pieces.values())]
+        there = [*(part.here for part in begun.values()), *filter(None, pieces.values())]
         self._tally.found(sum(there))
         for key in made.urls:
             known = begun[key].known.total if key in begun else self._size(key)
@@ -178,7 +182,7 @@ class _Fetch:
     def _check_space(self, left: list[File], begun: Mapping[str, Part]) -> None:
         """Refuse before the first byte what cannot fit; videos tell their size only later."""
         known = [
-            (begun[file.key].known.total or 0) - begun[file.key].offset
+            (begun[file.key].known.total or 0) - begun[file.key].here
             if file.key in begun
             else (file.size or 0) * (file.kind not in ("video", "stream"))
             for file in left

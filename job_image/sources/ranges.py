@@ -72,10 +72,11 @@ class Reply:
     stop: int | None = None
 
 
-def ask(offset: int, known: Known) -> Ask:
-    """Return the request for what comes after `offset` bytes."""
+def ask(offset: int, known: Known, stop: int | None = None) -> Ask:
+    """Return the request for what comes after `offset` bytes, up to the byte `stop` if given."""
     if offset and known.strong:
-        return Ask(offset, {"Range": f"bytes={offset}-", "If-Range": known.strong})
+        last = "" if stop in (None, known.total) else (stop or 0) - 1
+        return Ask(offset, {"Range": f"bytes={offset}-{last}", "If-Range": known.strong})
     if offset > OVERLAP:
         return Ask(offset - OVERLAP, {"Range": f"bytes={offset - OVERLAP}-"})
     return Ask(0, {})
@@ -96,6 +97,12 @@ def read(status: int, headers: Mapping[str, str], asked: Ask, offset: int, known
 def is_encoded(headers: Mapping[str, str]) -> bool:
     """Whether the body is compressed, although nobody asked for it; offsets mean nothing then."""
     return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+
+
+def may_split(headers: Mapping[str, str], known: Known) -> bool:
+    """Whether parts of the object may be asked for on further lines, each proven to be of it."""
+    refuses = headers.get("Accept-Ranges", "").strip().lower() == "none"
+    return bool(known.strong and known.total) and not is_encoded(headers) and not refuses
 
 
 def is_open_ended(headers: Mapping[str, str]) -> bool:

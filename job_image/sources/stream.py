@@ -27,7 +27,7 @@ from contract import fault
 from contract.errors import Temporary
 from job_image.sandbox import refusals, sync_folder, write_durably
 from job_image.sources import layout
-from job_image.sources.http import Means, Transfer
+from job_image.sources.http import Means
 from job_image.sources.layout import Cut, Layout
 from job_image.sources.links import Links
 from job_image.sources.m3u8 import Span
@@ -35,6 +35,7 @@ from job_image.sources.part import Part
 from job_image.sources.pieces import Slice, Unplayable
 from job_image.sources.plan import File
 from job_image.sources.playlists import Playlists
+from job_image.sources.transfer import Transfer
 from job_image.stop import Stop
 
 FOLDER = ".stream"

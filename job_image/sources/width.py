@@ -8,6 +8,8 @@ crowd it. After a refusal nothing is tried any more, and what was given up comes
 
 from __future__ import annotations
 
+from math import inf
+
 WINDOW = 0.5
 """Seconds over which a rate is taken: some round trips, and a new line's slow start."""
 SLOW = 8_000_000
@@ -21,8 +23,11 @@ REST = 30.0
 class Width:
     """The number, `size`. Takes the time as an argument; not thread-safe but for reading."""
 
-    def __init__(self, start: int, most: int) -> None:
+    def __init__(self, start: int, most: int, slow: float = SLOW) -> None:
         self.size = start
+        self.is_slow = slow == inf
+        """Whether each line brought little of late, so that further ones may help a file."""
+        self._slow = slow
         self._start = start
         self._most = max(start, most)
         self._refused = False
@@ -38,33 +43,37 @@ class Width:
         self._refused, self._trial = True, None
         self._not_before = now + REST
 
-    def look(self, now: float, came: int) -> None:
-        """Change the number if it is time to; `came`: all bytes up to now."""
+    def look(self, now: float, came: int, busy: int | None = None) -> None:
+        """Change the number if it is time to; `came`: all bytes up to now, on `busy` lines."""
         if self._refused:
             self._recover(now)
-        elif self._most > self._start:
-            self._measure(now, came)
+        else:
+            self._measure(now, came, self.size if busy is None else busy)
 
     def _recover(self, now: float) -> None:
         if self.size < self._start and now >= self._not_before:
             self.size += 1
             self._not_before = now + REST
 
-    def _measure(self, now: float, came: int) -> None:
+    def _measure(self, now: float, came: int, busy: int) -> None:
         if self._from is None:
             self._from, self._came = now, came
         elif now - self._from >= WINDOW:
             rate = (came - self._came) / (now - self._from)
             self._from, self._came = now, came
-            self._judge(now, rate)
+            self.is_slow = 0 < rate / max(1, busy) < self._slow
+            self._judge(now, rate, busy)
 
-    def _judge(self, now: float, rate: float) -> None:
+    def _judge(self, now: float, rate: float, busy: int) -> None:
         if self._trial:
             before, speed = self._trial
             self._trial = None
             if rate < GAIN * speed:
                 self.size, self._not_before = before, now + REST
                 return
-        if now >= self._not_before and self.size < self._most and 0 < rate / self.size < SLOW:
+        if now >= self._not_before and self.size < self._most and self._would_help(busy):
             self._trial = self.size, rate
             self.size = min(self._most, 2 * self.size)
+
+    def _would_help(self, busy: int) -> bool:
+        return self.is_slow and busy >= self.size

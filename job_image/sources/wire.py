@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -33,6 +33,9 @@ AGENT = "course-runner"
 
 _SAFE = "%/:=&?~#+!$,;'@()*[]|"
 """What stays as it is in a path and a query."""
+
+Watch = Callable[[Line | None], None]
+"""Told of the line that a request is on, for another thread may have to end it."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -94,15 +97,25 @@ class Wire:
         self._busy: set[Line] = set()
 
     @contextmanager
-    def open(self, url: str, headers: Mapping[str, str], *, stay: bool = False) -> Iterator[Answer]:
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        stay: bool = False,
+        watch: Watch | None = None,
+    ) -> Iterator[Answer]:
         """Ask for `url` and give the answer, whatever its status.
 
         `stay`: a redirect away from the platform raises `Misconfigured` instead of being followed.
+        `watch` is given each line before it is asked, and None before it may serve others.
         """
-        answer = self._ask(url, headers, stay)
+        answer = self._ask(url, headers, stay, watch or _nobody)
         try:
             yield answer
         finally:
+            if watch:
+                watch(None)
             self._put_away(answer)
 
     def abort(self) -> None:
@@ -118,13 +131,14 @@ class Wire:
         upgraded = ("https", host, 443) if (scheme, port) == ("http", 80) else self._home
         return address.origin(url) in (self._home, upgraded)
 
-    def _ask(self, url: str, headers: Mapping[str, str], stay: bool) -> Answer:
+    def _ask(self, url: str, headers: Mapping[str, str], stay: bool, watch: Watch) -> Answer:
         with_token = self.is_home(url)
         for _ in range(HOPS + 1):
-            answer = self._request(url, headers, with_token)
+            answer = self._request(url, headers, with_token, watch)
             target = answer.headers.get("Location") if answer.status in _REDIRECTS else None
             if target is None:
                 return answer
+            watch(None)
             self._put_away(answer)
             url = address.join(url, target)
             if not url:
@@ -134,7 +148,9 @@ class Wire:
                 raise _sent_away(answer.host, url)
         raise Unanswered(f"{answer.host} redirects in circles.")
 
-    def _request(self, url: str, headers: Mapping[str, str], with_token: bool) -> Answer:
+    def _request(
+        self, url: str, headers: Mapping[str, str], with_token: bool, watch: Watch
+    ) -> Answer:
         sent = {"User-Agent": AGENT, **headers}
         if with_token:
             bearer = f"Bearer {self._checked_token()}"
@@ -144,9 +160,11 @@ class Wire:
             line = self._line(to)
         except (OSError, ValueError) as exc:
             raise _unanswered(to.host, exc) from exc
+        watch(line)
         try:
             return self._exchange(line, url, to, target, sent)
         except (OSError, ValueError) as exc:
+            watch(None)
             self._drop(line)
             raise _unanswered(to.host, exc) from exc
 
@@ -201,6 +219,10 @@ class Wire:
         with self._lock:
             self._busy.discard(line)
         line.close()
+
+
+def _nobody(_: Line | None) -> None:
+    """Watch nothing."""
 
 
 def _target(url: str) -> tuple[Place, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,3 +34,15 @@ def ordering(tmp_path: Path) -> Iterator[Callable[..., Order]]:
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
     """Real films in pieces."""
     return Footage(tmp_path_factory.mktemp("footage"))
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A real, small file system of 8 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("LOUD SKIP: mounting a small tmpfs needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

@@ -7,12 +7,14 @@ import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.errors import Temporary
+from job_image.sources.pace import Pace
 from playground.content import Synthetic
 from playground.portal import Portal, actions
 from playground.portal.courses import Chapter, Course, Video
@@ -55,22 +57,41 @@ FAULTS = st.one_of(
 BUNDLES = st.lists(FAULTS, min_size=1, max_size=3)
 STEPS = st.lists(BUNDLES | st.builds(Publish, SIZES), max_size=6)
 IMPATIENT = replace(QUICK, base=0.001, tries=1, restarts=1)
+EAGER = replace(IMPATIENT, slow=inf, least=64 * 1024)
+"""Idle threads help with every file of some size, from its first byte on."""
+SKIPS = st.lists(st.integers(0, 3), min_size=6, max_size=6)
+
+Steps = list[list[actions.Action] | Publish]
 
 
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-@given(first=SIZES, steps=STEPS, skips=st.lists(st.integers(0, 3), min_size=6, max_size=6))
-def test_the_end_is_one_version_whole(
-    first: int, steps: list[list[actions.Action] | Publish], skips: list[int]
-) -> None:
+@given(first=SIZES, steps=STEPS, skips=SKIPS)
+def test_the_end_is_one_version_whole(first: int, steps: Steps, skips: list[int]) -> None:
     """Cuts, lies, replacements and new runs in any order never mix two versions or lose a byte."""
+    tell(first, steps, skips, IMPATIENT)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(first=st.integers(500_000, 3_000_000), steps=STEPS, skips=SKIPS)
+def test_the_end_is_one_version_whole_on_several_lines(
+    first: int, steps: Steps, skips: list[int]
+) -> None:
+    """The same with several lines at one file at once."""
+    tell(first, steps, skips, EAGER, actions.Rate(20_000_000))
+
+
+def tell(first: int, steps: Steps, skips: list[int], pace: Pace, *always: actions.Action) -> None:
+    """Let a history happen, and compare the bytes at its end."""
     versions = [Synthetic("version 0", first)]
     course = Course(SLUG, chapters=(Chapter("Only", (Video("Film", {720: versions[0]}),)),))
     root = Path(tempfile.mkdtemp())
     try:
         with Portal([course]) as portal:
-            order = Order(portal, root, SLUG, pace=IMPATIENT, out=io.StringIO())
+            order = Order(portal, root, SLUG, pace=pace, out=io.StringIO())
             for step, skip in zip(steps, skips, strict=False):
                 if isinstance(step, Publish):
                     versions.append(Synthetic(f"version {len(versions)}", step.size))
@@ -78,6 +99,8 @@ def test_the_end_is_one_version_whole(
                     continue
                 for action in step:
                     portal.faults.add(ON, action, skip=skip)
+                for action in always:
+                    portal.faults.add(ON, action, times=None)
                 with suppress(Temporary):
                     order.fetch()
             portal.faults.clear()

@@ -22,6 +22,7 @@ from job_image.sources.plan import File
 from job_image.sources.platform import fetch
 from job_image.sources.ranges import Known
 from job_image.sources.tally import Tally
+from job_image.sources.width import Width
 from job_image.stop import Stop
 from playground.content import Synthetic
 from playground.portal import actions
@@ -122,7 +123,7 @@ def test_a_crash_in_a_thread_is_a_crash_of_the_run() -> None:
             raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        Crew(2, work).run(range(10), Stop(), lambda: None, lambda: None)
+        Crew(Width(2, 2), work).run(range(10), Stop(), lambda: None, lambda: None)
 
 
 def test_a_stopped_crew_lets_its_threads_put_away_their_work() -> None:
@@ -139,7 +140,7 @@ def test_a_stopped_crew_lets_its_threads_put_away_their_work() -> None:
     stop = Stop()
     threading.Thread(target=lambda: begun.wait(10) and stop.request(), daemon=True).start()
     with pytest.raises(Stopped):
-        Crew(1, work).run([7], stop, lambda: None, lambda: None)
+        Crew(Width(1, 1), work).run([7], stop, lambda: None, lambda: None)
     assert put_away == [7]
 
 

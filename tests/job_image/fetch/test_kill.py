@@ -11,10 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from job_image.sources.part import Part
+from job_image.sources.spans import Run, joined, size
 from playground.content import Synthetic
 from playground.portal import TOKEN, actions
 from playground.portal.courses import Attachment, Chapter, Course, Video
@@ -123,12 +126,63 @@ def test_killed_again_and_again_at_any_time(ordering: Ordering, start: Start) ->
 
 def twice(order: Order, target: str) -> list[int]:
     """Bytes that were fetched before each further request for a file and are asked for again."""
-    seen, found = 0, []
+    seen: list[Run] = []
+    found = []
     for visit in order.portal.ledger.visits(target):
         start = int(re.findall(r"\d+", visit.range or "bytes=0-")[0])
-        found.append(max(0, seen - start))
-        seen = start + visit.sent
+        before, seen = seen, joined([*seen, (start, start + visit.sent)])
+        found.append(size(before) + visit.sent - size(seen))
     return found
+
+
+LONG = Synthetic("long film", 24_000_000)
+SINGLE = Course("single", chapters=(Chapter("Only", (Video("Film", {720: LONG}),)),))
+
+
+def test_killed_with_several_lines_at_one_film(ordering: Ordering, start: Start) -> None:
+    """A film that idle threads help with, killed at random: at most 1 MiB a line comes twice."""
+    order = ordering(SINGLE)
+    order.portal.faults.add("cdn:*", actions.Rate(2_000_000), times=None)
+    moments, target = random.Random(20261125), "cdn:single/001/720.mp4"
+    for kill in range(3):
+        child = start(order)
+        until(lambda kill=kill: lines(order, target) > 2)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(moments.uniform(0.0, 0.8))
+        child.kill()
+        child.wait()
+        order.portal.ledger.settle(target)
+        assert size(runs(order)) >= order.portal.ledger.of(target).sent - (kill + 1) * 16 * MIB // 4
+    order.portal.faults.clear()
+    fetched = order.fetch()
+    assert order.read("01 - Only/001 Film.mp4") == whole(LONG)
+    assert fetched.bytes_reused > 2_000_000
+
+
+def test_killed_as_a_second_line_begins(ordering: Ordering, start: Start) -> None:
+    """The note says that bytes may lie behind a gap before the first of them does."""
+    order = ordering(SINGLE)
+    order.portal.faults.add("cdn:*", actions.Rate(2_000_000), times=None)
+    child = start(order, COURSE_RUNNER_FAULT="fetch:spread")
+    assert child.wait(30) == -signal.SIGKILL
+    ((first, there),) = runs(order)
+    assert first == 0 and there > 0
+    order.portal.faults.clear()
+    fetched = order.fetch()
+    assert order.read("01 - Only/001 Film.mp4") == whole(LONG)
+    assert fetched.bytes_reused == there
+
+
+def lines(order: Order, target: str) -> int:
+    return order.portal.ledger.of(target).running
+
+
+def runs(order: Order) -> list[Run]:
+    """What a later run finds of the one unfinished file."""
+    (path,) = (order.root / ".state/parts").glob("*.part")
+    part = Part(path.parent, path.stem)
+    part.load()
+    return part.runs
 
 
 def test_told_to_stop_it_ends_soon_and_keeps_everything(ordering: Ordering, start: Start) -> None:
