@@ -28,6 +28,7 @@ RELEASED = f"{PREFIX}/released"
 PINNED = f"{PREFIX}/pinned"
 FAILURES = f"{PREFIX}/failures"
 ACCEPTED = f"{PREFIX}/accepted"
+GROW_TO = f"{PREFIX}/grow-to"
 
 OBJECT_PREFIX = "course-"
 OBJECT_LIMIT = 52
@@ -96,6 +97,10 @@ EVENTS_LIMIT = 10_000
 def task_hash(task_key: str) -> str:
     """Key of the hash with a task's status, phase, percent, bytes, attempt, message, updated."""
     return f"{PREFIX}:task:{task_key}"
+
+
+NUMBERS = "numbers"
+"""Field of that hash in which a run says what it took: JSON with `run`, `seconds`, `bytes`."""
 
 
 def claimed_list(queue: str, dispatcher_id: str) -> str:

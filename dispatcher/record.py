@@ -79,6 +79,9 @@ class Record:
     """Fingerprint of the forced order that was handed over and perhaps not settled."""
     size: int = 0
     """Bytes of the volume, 0 when nothing tells."""
+    grow_to: int = 0
+    """Bytes that a full volume is about to be given, 0 for none: an aim, so that it may be asked
+    for twice."""
 
 
 def read(volume: Volume) -> Record:
@@ -95,6 +98,7 @@ def read(volume: Volume) -> Record:
         failures=_failures(marks.get(names.FAILURES)),
         accepted=marks.get(names.ACCEPTED, ""),
         size=quantity_bytes(volume.size),
+        grow_to=max(0, int(_number(marks.get(names.GROW_TO)) or 0)),
     )
 
 

@@ -18,9 +18,10 @@ from contract.handoff import Assignment
 from contract.log import Log
 from contract.outcome import Outcome
 from contract.task import Task
-from dispatcher.board import recall, told
+from dispatcher import ledger
+from dispatcher.board import told
 from dispatcher.crew import Crew
-from dispatcher.executors import Busy, Executor, Refused, Run
+from dispatcher.executors import Busy, Executor, Phase, Refused, Run
 from dispatcher.fairness import account_of, may_run
 from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
 from dispatcher.settings import Limits
@@ -31,12 +32,12 @@ from dispatcher.verdict import (
     is_late,
     judge,
     judge_obstacle,
+    judge_refused,
+    judge_removed,
     judge_report,
     sentence,
 )
 from dispatcher.views import View, runs_by_account
-
-REFUSED = "refused"
 
 LOOK = 5.0
 """Seconds between two looks at what keeps a run from beginning."""
@@ -77,21 +78,31 @@ class Supervisor:
         ending = self._executor.ending(view.name, run)
         decide = judge_report if run.closing else judge
         verdict = decide(run, ending, record, self._limits, self._clock())
-        if verdict.grow and not self._executor.grow(view.name, verdict.grow):
-            verdict = decide(run, ending, replace(record, size=0), self._limits, self._clock())
+        if verdict.grow and not self._grow(view.name, verdict.grow):
+            fixed = replace(record, size=0, grow_to=0)
+            verdict = decide(run, ending, fixed, self._limits, self._clock())
         fault.point("verdict:judged")
         self._conclude(view.name, run, record, verdict)
 
-    def _conclude(self, name: str, run: Run, record: Record, verdict: Verdict) -> None:
+    def _grow(self, name: str, size: int) -> bool:
+        """Note the aim first: judged again after a crash, the volume must not grow twice."""
+        self._executor.mark(name, {names.GROW_TO: str(size)})
+        fault.point("grow:marked")
+        grown = self._executor.grow(name, size)
+        fault.point("grow:asked")
+        return grown
+
+    def _conclude(self, name: str, run: Run | None, record: Record, verdict: Verdict) -> None:
         if record.task is None:
             return
         # The board first: a crash after it repeats the verdict, a crash before it would, were the
         # mark there already, leave the board behind for ever, and the memory of what is completed.
         self._publish(record.task, verdict)
         fault.point("verdict:published")
-        self._executor.mark(name, self._marks(verdict, run, record))
+        self._executor.mark(name, self._marks(verdict, run or _removed(record), record))
         fault.point("verdict:marked")
-        self._say(record.task, run, verdict)
+        ledger.enter(self._store, run, record, verdict)
+        self._say(record.task, run or _removed(record), verdict)
 
     # --- runs that do not begin -------------------------------------------------------------------
     def end_late(self, views: Iterable[View]) -> int:
@@ -132,11 +143,12 @@ class Supervisor:
             names.OUTCOME: judged.dump(),
             names.RETRY_AT: None if verdict.retry_at is None else stamp(verdict.retry_at),
             names.EXPIRES_AT: None if goes_on else stamp(now + self._keep(verdict)),
+            names.GROW_TO: None,
         }
         if goes_on:  # the next run's number: it tells the ended run from the one that is due
             marks[names.ATTEMPT] = str(max(record.attempt, run.attempt) + 1)
         if verdict.failures is not None:
-            marks[names.FAILURES] = json.dumps(dict(verdict.failures), separators=(",", ":"))
+            marks[names.FAILURES] = _failures(verdict)
         return marks
 
     def _keep(self, verdict: Verdict) -> float:
@@ -174,17 +186,6 @@ class Supervisor:
             words = sentence(outcome.summary), outcome.advice
             log.event("ERROR", message, task.key, outcome.category, *words)
 
-    # --- the board --------------------------------------------------------------------------------
-    def recall(self, views: Iterable[View]) -> None:
-        """Tell the board of all runs that are alive: once, for what came before may have died."""
-        alive = [view for view in views if view.stand is Stand.ACTIVE]
-        self._crew.each(alive, _name, self._recall, _task)
-
-    def _recall(self, view: View) -> None:
-        record, run = view.record, view.holding.run
-        if record is not None and record.task is not None and run is not None:
-            recall(self._store, record.task, run)
-
     # --- runs that are due ------------------------------------------------------------------------
     def start_due(self, views: Sequence[View], slots: int) -> int:
         """Start runs that are due, oldest volume first, at most `slots`; return how many."""
@@ -212,44 +213,41 @@ class Supervisor:
         record = view.record
         if record is None or record.task is None:
             return
-        closing = view.stand is Stand.REPORT
+        removed = judge_removed(record, self._limits, self._clock()) if _is_removed(view) else None
+        if removed is not None and removed.report:
+            self._slots.unused(view.name)
+            self._conclude(view.name, None, record, removed)
+            return
         if view.stand is Stand.WAITING:
             self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None})
             fault.point("retry:marked")
         self._slots.check()
-        report = _report(record) if closing else None
         try:
-            with told(self._store, record.task):
-                self._executor.start_run(Assignment(record.task, record.attempt, report))
+            began = self._start_run(record, record.task, view.stand is Stand.REPORT)
         except Busy:
             self._slots.unused(view.name)
             raise
         except Refused as exc:
             self._slots.unused(view.name)
-            self._give_up(view.name, record, exc)
+            verdict = judge_refused(exc, record, closing=view.stand is Stand.REPORT)
+            self._conclude(view.name, None, record, verdict)
             return
+        if began and removed is not None:
+            self._executor.mark(view.name, {names.FAILURES: _failures(removed)})
         fault.point("retry:run")
-        status = Stand.REPORT if closing else Stand.ACTIVE
-        fields = {"status": status.value, "attempt": str(record.attempt), "retry_at": ""}
-        fields["obstacle"] = ""
-        self._store.write(record.task.key, fields)
-        what = "The closing run" if closing else "Run"
-        message = "%s %d of task %s begins."
-        self._log.event("ATTEMPT", message, what, record.attempt, record.task.key)
+        self._tell_start(record.attempt, record.task, view.stand is Stand.REPORT)
 
-    def _give_up(self, name: str, record: Record, error: Refused) -> None:
-        """The executor will never accept this run; a closing run would fare no better."""
-        now = self._clock()
-        key = record.task.key if record.task else name
-        fields = {"status": Stand.FAILED.value, "message": error.summary, "category": REFUSED}
-        self._store.write(key, fields, forget_in=self._limits.remember)  # first: see `_judge`
-        marks = {
-            names.OUTCOME: Judged(REFUSED, error.summary, error.advice, now).dump(),
-            names.RETRY_AT: None,
-            names.EXPIRES_AT: stamp(now + self._limits.keep_failed),
-        }
-        self._executor.mark(name, marks)
-        self._log.event("ERROR", "Task %s cannot be run: %s %s", key, error.summary, error.advice)
+    def _start_run(self, record: Record, task: Task, closing: bool) -> bool:
+        report = _report(record) if closing else None
+        with told(self._store, task):
+            return self._executor.start_run(Assignment(task, record.attempt, report))
+
+    def _tell_start(self, attempt: int, task: Task, closing: bool) -> None:
+        status = Stand.REPORT if closing else Stand.ACTIVE
+        fields = {"status": status.value, "attempt": str(attempt), "retry_at": "", "obstacle": ""}
+        self._store.write(task.key, fields)
+        what = "The closing run" if closing else "Run"
+        self._log.event("ATTEMPT", "%s %d of task %s begins.", what, attempt, task.key)
 
 
 def _name(view: View) -> str:
@@ -258,6 +256,20 @@ def _name(view: View) -> str:
 
 def _task(view: View) -> Task | None:
     return view.task
+
+
+def _failures(verdict: Verdict) -> str:
+    return json.dumps(dict(verdict.failures or {}), separators=(",", ":"))
+
+
+def _is_removed(view: View) -> bool:
+    """Whether the run that should be there is not: removed by others, or never started by us."""
+    return view.stand is Stand.START and view.holding.run is None
+
+
+def _removed(record: Record) -> Run:
+    """Stands for a run of which nothing is left."""
+    return Run("", record.attempt, Phase.FAILED)
 
 
 def _is_due(view: View, now: float) -> bool:

@@ -6,8 +6,8 @@ Two of them pass one conformance suite: `executors.kubernetes` (Job + claim) and
 
 Names are those of `contract.names.object_name`, on both executors. A task's volume carries its
 record as marks (`contract.names`: MESSAGE, ATTEMPT, OUTCOME, RETRY_AT, EXPIRES_AT, RELEASED,
-PINNED, FAILURES, ACCEPTED): Kubernetes keeps them as annotations, one machine in a file. There is
-at most one run of a task at any time; an ended run stays readable until it is removed.
+PINNED, FAILURES, ACCEPTED, GROW_TO): Kubernetes keeps them as annotations, one machine in a file.
+There is at most one run of a task at any time; an ended run stays readable until it is removed.
 
 Every verb is idempotent: asking for what is already so is success, because after a crash
 everything is asked for again.
@@ -90,12 +90,16 @@ class Ending:
 
     `exit` is None when nothing saw it; `words` is what the program left as its last words;
     `reason` is the executor's word for a death from outside: "" or one of OOMKilled, Evicted,
-    DeadlineExceeded, Deleted, NodeLost, BackoffLimitExceeded, Killed, or the executor's own.
+    DeadlineExceeded, Deleted, NodeLost, BackoffLimitExceeded, Killed, or the executor's own;
+    `disrupted`: the run was taken away for reasons that are not its own (a node drained or lost,
+    a more important pod), as the executor's surroundings say; `said`: their sentence about it.
     """
 
     exit: int | None = None
     words: Outcome | None = None
     reason: str = ""
+    disrupted: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

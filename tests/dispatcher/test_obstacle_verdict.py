@@ -78,6 +78,13 @@ def test_a_full_volume_is_doubled_once_and_tried_again_at_once() -> None:
     assert (again.grow, again.retry_at, again.report) == (0, None, True)
 
 
+def test_a_volume_that_has_grown_before_a_crash_is_not_doubled_again() -> None:
+    """The aim was noted first; judged again, it is asked for again, and it is there already."""
+    known = replace(RECORD, size=40 * GIB, grow_to=40 * GIB)
+    verdict = judge(FAILED, FULL, known, LIMITS, NOW)
+    assert (verdict.grow, verdict.retry_at) == (40 * GIB, NOW)
+
+
 @pytest.mark.parametrize("size", [0, 51 * GIB])
 def test_a_volume_of_unknown_size_or_near_the_limit_is_not_grown(size: int) -> None:
     verdict = judge(FAILED, FULL, replace(RECORD, size=size), LIMITS, NOW)

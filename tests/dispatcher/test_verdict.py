@@ -6,16 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from contract.outcome import CATEGORIES, ExitCode, Outcome
-from dispatcher.executors import Ending, Phase, Run
+from contract.outcome import CATEGORIES, WEBHOOK_REFUSED, ExitCode, Outcome
+from dispatcher.executors import Ending, Phase, Refused, Run
 from dispatcher.record import Judged, Record
 from dispatcher.settings import Limits
 from dispatcher.verdict import (
     CRASHED,
     DEADLINE,
+    DISRUPTED,
     LONGEST_WAIT,
+    REFUSED,
+    REMOVED,
     Verdict,
+    free_restarts,
     judge,
+    judge_refused,
+    judge_removed,
     judge_report,
     sentence,
 )
@@ -29,7 +35,7 @@ RETRIED = [
     (ExitCode.BUG, LIMITS.temporary),
     (ExitCode.TEMPORARY, LIMITS.temporary),
     (ExitCode.NOT_DELIVERED, LIMITS.webhook),
-    (ExitCode.STOPPED, (0.0,) * LIMITS.stopped),
+    (ExitCode.STOPPED, free_restarts(LIMITS.stopped)),
 ]
 FINAL = [
     ExitCode.BAD_INPUT,
@@ -130,7 +136,6 @@ SILENT = [
     ending(137, reason="OOMKilled"),
     ending(137, reason="Killed"),
     ending(None, reason="Evicted"),
-    ending(None, reason="NodeLost"),
     ending(None, reason="Deleted"),
     ending(None, reason="BackoffLimitExceeded"),
     ending(139),
@@ -158,6 +163,19 @@ def test_a_death_without_a_word_is_described_by_what_is_known(how: Ending) -> No
     summary = after(how).outcome.summary
     assert how.reason in summary
     assert how.exit is None or str(how.exit) in summary
+
+
+@pytest.mark.parametrize("how", [ending(143, "stopped"), ending(143), ending(137)], ids=str)
+def test_a_run_that_was_evicted_for_its_own_use_of_room_is_not_restarted_for_free(
+    how: Ending,
+) -> None:
+    """It would fill its room again at once. All that it knows itself is that it was stopped."""
+    said = 'Usage of EmptyDir volume "tmp" exceeds the limit "1Gi".'
+    verdict = after(replace(how, reason="Evicted", said=said))
+    assert verdict.outcome.category == CRASHED
+    assert verdict.retry_at == NOW + LIMITS.crash[0]
+    assert 'exceeds the limit "1Gi")' in verdict.outcome.summary
+    assert "JOB_TMP_SIZE" in verdict.outcome.advice
 
 
 def test_out_of_memory_comes_with_a_cure() -> None:
@@ -193,6 +211,80 @@ def test_words_of_a_newer_program_are_tried_again_as_a_passing_failure() -> None
     verdict = after(ending(79, "moonphase"))
     assert verdict.outcome.category == "moonphase"
     assert verdict.retry_at == NOW + LIMITS.temporary[0]
+
+
+# --- taken away by others -------------------------------------------------------------------------
+TAKEN = [
+    Ending(None, None, "NodeLost", True, "PodGC: node no longer exists"),
+    Ending(143, Outcome("stopped", "Told to stop."), "EvictionByEvictionAPI", True),
+    Ending(None, None, "Disrupted", True),
+    Ending(75, Outcome("temporary", "Connection reset."), "PreemptionByScheduler", True),
+    Ending(137, None, "Evicted", True, "The node was low on resource: memory."),
+]
+
+
+@pytest.mark.parametrize("how", TAKEN, ids=str)
+def test_what_the_cluster_takes_away_goes_on_for_free_but_not_for_ever(how: Ending) -> None:
+    """Whatever the stopped program made of it; no other budget is touched."""
+    known = replace(RECORD, failures={"temporary": 2, "crashed": 2, "stopped": 9})
+    for wait in free_restarts(LIMITS.stopped):
+        verdict = after(how, known)
+        assert verdict.outcome.category == DISRUPTED
+        assert verdict.retry_at == NOW + wait
+        known = replace(known, failures=verdict.failures or {})
+    last = after(how, known)
+    assert (last.retry_at, last.report, last.outcome.category) == (None, True, DISRUPTED)
+    counts = dict(last.failures or {})
+    assert counts.pop(DISRUPTED) == LIMITS.stopped + 1
+    assert counts == {"temporary": 2, "crashed": 2, "stopped": 9}
+
+
+@pytest.mark.parametrize("how", TAKEN, ids=str)
+def test_what_the_cluster_says_of_it_is_repeated(how: Ending) -> None:
+    outcome = after(how).outcome
+    assert how.reason in outcome.summary
+    assert how.said.rstrip(".") in outcome.summary
+    assert outcome.advice
+
+
+def test_what_a_run_has_told_already_is_believed_even_if_it_was_taken_away() -> None:
+    """Its row says failed; another run could not change that."""
+    told = Outcome("not_entitled", "No such course.", exit=66, told=True)
+    assert after(Ending(66, told, "EvictionByEvictionAPI", True)).outcome == told
+
+
+def test_free_restarts_come_at_once_and_then_less_and_less_often() -> None:
+    waits = free_restarts(20)
+    assert len(waits) == 20
+    assert waits[:6] == (0.0, 0.0, 0.0, 10.0, 20.0, 40.0)
+    assert list(waits) == sorted(waits)
+    assert max(waits) == 300
+    assert free_restarts(0) == ()
+    assert free_restarts(2) == (0.0, 0.0)
+    assert len(free_restarts(100_000)) == 100_000
+
+
+def test_a_run_that_others_remove_starts_again_but_not_for_ever() -> None:
+    known = RECORD
+    for _ in range(LIMITS.stopped + 1):
+        verdict = judge_removed(known, LIMITS, NOW)
+        assert verdict.retry_at == NOW
+        known = replace(known, failures=verdict.failures or {})
+    last = judge_removed(known, LIMITS, NOW)
+    assert (last.retry_at, last.report, last.outcome.category) == (None, True, REMOVED)
+    assert last.outcome.advice
+
+
+def test_a_refused_run_ends_for_good_in_the_refusers_words() -> None:
+    """Its closing run is asked for all the same; refused too, that is told as well."""
+    error = Refused("Not on a Sunday.", advice="Ask again on Monday.")
+    verdict = judge_refused(error, RECORD, closing=False)
+    assert (verdict.retry_at, verdict.report) == (None, True)
+    assert verdict.outcome == Outcome(REFUSED, "Not on a Sunday.", "Ask again on Monday.")
+    known = replace(RECORD, outcome=Judged(REFUSED, "Not on a Sunday.", report=True))
+    both = judge_refused(Refused("Nor this."), known, closing=True)
+    assert (both.retry_at, both.report, both.outcome.category) == (None, False, REFUSED)
+    assert both.outcome.summary == "Not on a Sunday. Not passed on: Nor this."
 
 
 # --- waits and budgets ----------------------------------------------------------------------------
@@ -254,6 +346,18 @@ def test_a_closing_run_that_failed_is_tried_again_and_then_given_up_with_a_word(
     assert not last.report
     assert "Token refused." in last.outcome.summary
     assert "It was temporary." in last.outcome.summary
+
+
+@pytest.mark.parametrize(
+    "how", [with_words(ExitCode.BAD_INPUT), Ending(76, Outcome(WEBHOOK_REFUSED, "answered 400"))]
+)
+def test_a_closing_run_that_fails_for_good_is_not_tried_again(how: Ending) -> None:
+    """A receiver that refuses the event is not asked again and again either."""
+    last = judge_report(CLOSING, how, OWED, LIMITS, NOW)
+    assert (last.retry_at, last.report) == (None, False)
+    assert last.outcome.category == "auth_expired"
+    assert how.words is not None
+    assert last.outcome.summary == f"Token refused. Not passed on: {how.words.summary}"
 
 
 def test_a_closing_run_that_is_tried_again_tells_why_and_says_nothing_twice() -> None:

@@ -1,8 +1,9 @@
 """The two objects of a task as Kubernetes takes them. Pure.
 
 Goes in: a task or an assignment, and the settings. Comes out: manifests as dicts. The Job's own
-retries are only for deaths from outside that cost nothing to repeat; every exit code with a
-meaning ends the Job, because what follows from it (and when) is the dispatcher's decision.
+retries are only for deaths without a word; every exit code with a meaning ends the Job, and so does
+a disruption, because what follows (and when, and how often) is the dispatcher's decision: an
+"Ignore" of the Job's own has no limit.
 """
 
 from __future__ import annotations
@@ -47,7 +48,6 @@ TOKEN_SECONDS = 3600
 _SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own: all but the sandbox is read-only
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 _READ_ONLY = 0o440
-_NO_MEANING = (ExitCode.DONE, ExitCode.STOPPED)
 
 
 def claim(task: Task, settings: KubernetesSettings) -> Manifest:
@@ -127,14 +127,13 @@ def _job_spec(settings: KubernetesSettings) -> Manifest:
 
 def _failure_rules() -> list[Manifest]:
     """First match wins: a drained node first, for its kill may show up as any exit code."""
-    final = sorted(int(code) for code in ExitCode if code not in _NO_MEANING)
+    codes = sorted(int(code) for code in ExitCode if code is not ExitCode.DONE)
     return [
         {
-            "action": "Ignore",
+            "action": "FailJob",
             "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
         },
-        {"action": "FailJob", "onExitCodes": _exits(final)},
-        {"action": "Ignore", "onExitCodes": _exits([int(ExitCode.STOPPED)])},
+        {"action": "FailJob", "onExitCodes": _exits(codes)},
     ]
 
 

@@ -71,8 +71,8 @@ class KubernetesSettings:
     """JOB_SECRETS, a JSON list of more of them, or of chosen keys under other names:
     `[{"name":"db","items":{"uri":"DATABASE_URL"}}]`. A later one wins where two give one file."""
     deadline: float = 86400
-    """RUN_DEADLINE, seconds. The only bound on runs that are disrupted again and again (24 h);
-    waiting for an image or a node counts too."""
+    """RUN_DEADLINE, seconds. How long one run may take (24 h); waiting for an image or a node
+    counts too."""
     backoff_limit: int = 3
     """JOB_BACKOFF_LIMIT. Deaths without a meaning (OOM, a kubelet's refusal) that the Job itself
     repeats, 10, 20 and 40 s later, before the dispatcher is asked; 0 asks it at once."""

@@ -57,6 +57,17 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def eat(mebibytes: int) -> None:
+    """Take so much memory, and touch it."""
+    taken = bytearray(mebibytes << 20)
+    print(sum(taken[::4096]), flush=True)
+
+
+def fill(path: str, mebibytes: int) -> None:
+    """Write so much into a file."""
+    Path(path).write_bytes(bytes(mebibytes << 20))
+
+
 def deaf() -> None:
     """Ignore the polite signal."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -99,6 +110,8 @@ STEPS: dict[str, Callable[..., object]] = {
     "exit silently": os._exit,
     "wait for": wait_for,
     "until stopped": until_stopped,
+    "eat": eat,
+    "fill": fill,
     "deaf": deaf,
     "die": die,
     "hold lock": hold_lock,

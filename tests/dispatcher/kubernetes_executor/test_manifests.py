@@ -111,7 +111,7 @@ def test_a_job_with_plain_settings() -> None:
             "podFailurePolicy": {
                 "rules": [
                     {
-                        "action": "Ignore",
+                        "action": "FailJob",
                         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
                     },
                     {
@@ -119,15 +119,7 @@ def test_a_job_with_plain_settings() -> None:
                         "onExitCodes": {
                             "containerName": "job",
                             "operator": "In",
-                            "values": [64, 65, 66, 67, 70, 73, 75, 76],
-                        },
-                    },
-                    {
-                        "action": "Ignore",
-                        "onExitCodes": {
-                            "containerName": "job",
-                            "operator": "In",
-                            "values": [143],
+                            "values": [64, 65, 66, 67, 70, 73, 75, 76, 143],
                         },
                     },
                 ]

@@ -114,6 +114,12 @@ BACKOFF = condition("Failed", reason="BackoffLimitExceeded", message="Job has re
 DEADLINE = condition("Failed", reason="DeadlineExceeded", message="Job was active longer")
 
 
+def taken_away(name: str) -> dict[str, Any]:
+    """What a Job says when a pod was taken away from it."""
+    message = f"Pod courses/{name} has condition DisruptionTarget matching FailJob rule at index 0"
+    return condition("Failed", reason="PodFailurePolicy", message=message)
+
+
 def disruption(reason: str) -> list[dict[str, Any]]:
     """The condition of a pod that was taken away."""
     return [condition("DisruptionTarget", reason=reason)]
@@ -145,11 +151,39 @@ def disruption(reason: str) -> list[dict[str, Any]]:
         (
             BACKOFF,
             [pod(conditions=disruption("DeletionByPodGC"), containerStatuses=[])],
-            Ending(None, None, "NodeLost"),
+            Ending(None, None, "NodeLost", True),
         ),
         (
-            BACKOFF,
+            taken_away("p"),
+            [
+                pod("a-newer-one"),
+                pod(
+                    message="The node was low on resource: memory. ",
+                    reason="Evicted",
+                    conditions=disruption("TerminationByKubelet"),
+                    containerStatuses=ended(143),
+                ),
+            ],
+            Ending(143, None, "Evicted", True, "The node was low on resource: memory. "),
+        ),
+        (
+            taken_away("p"),
             [pod(conditions=disruption("EvictionByEvictionAPI"), containerStatuses=ended(143))],
+            Ending(143, None, "EvictionByEvictionAPI", True),
+        ),
+        (taken_away("gone"), [], Ending(None, None, "Disrupted", True)),
+        (
+            taken_away("gone"),
+            [pod("an-older-one", containerStatuses=ended(137, reason="OOMKilled"))],
+            Ending(None, None, "Disrupted", True),
+        ),
+        (
+            condition(
+                "Failed",
+                reason="PodFailurePolicy",
+                message="Container job for pod courses/gone failed with exit code 143 matching …",
+            ),
+            [pod("an-older-one", containerStatuses=ended(137, reason="OOMKilled"))],
             Ending(143),
         ),
         (
@@ -165,5 +199,7 @@ def disruption(reason: str) -> list[dict[str, Any]]:
 def test_how_a_run_ended(
     job_end: dict[str, Any], pods: list[dict[str, Any]], ending: Ending
 ) -> None:
-    """The newest pod is asked first, the Job where no pod can tell; a deadline is always told."""
+    """The pod that the Job names is asked first, or the newest; the Job where no pod can tell; what
+    an older pod left is not taken for the last one's; a deadline is always told.
+    """
     assert endings.ending(job(job_end), pods) == ending

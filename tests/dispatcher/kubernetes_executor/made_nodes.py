@@ -1,0 +1,127 @@
+"""Nodes that a test makes: real objects, real controllers, and no kubelet behind them.
+
+Such a node takes one pod, whose beginning the test tells in the kubelet's place; from then on it is
+silent, as a machine is whose kubelet has stopped. What follows is the cluster's own: the scheduler,
+the controllers that taint, evict and clear away, the Job controller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.dispatcher.kubernetes_executor.namespaces import kubectl
+
+TAINT = "course-runner-test"
+"""Keeps everybody else's pods away."""
+ROOM = {"cpu": "1", "memory": "2Gi", "pods": "1", "ephemeral-storage": "1Gi"}
+
+
+def make_node(name: str, label: str) -> None:
+    """A node that is ready for one pod that asks for `label`."""
+    kubectl("create", "-f", "-", given=_node(name, label))
+    kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", _says("True"))
+
+
+def fall_silent(name: str) -> None:
+    """Say what the node lifecycle controller says when a kubelet has been silent for 50 s."""
+    kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", _says("Unknown"))
+
+
+def give_up(name: str) -> None:
+    """Say, as an operator does, that the machine is off for good."""
+    taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    kubectl("taint", "node", name, taint)
+
+
+def begin(space: str, pod: str) -> None:
+    """Say that the pod's container works, as the kubelet would."""
+    status = {
+        "name": "job",
+        "image": "x",
+        "imageID": "x",
+        "ready": True,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": _now()}},
+    }
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": _now()}
+    says = {"phase": "Running", "conditions": [ready], "containerStatuses": [status]}
+    patch = json.dumps({"status": says})
+    words = ("--subresource=status", "--type=strategic", "-p", patch)
+    kubectl("patch", "pod", pod, "-n", space, *words)
+
+
+def network_disk(name: str, storage_class: str, path: str) -> list[dict[str, Any]]:
+    """A class and a volume that are tied to no node, as a disk of the network is."""
+    made = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": storage_class},
+        "provisioner": "kubernetes.io/no-provisioner",
+    }
+    spec = {
+        "capacity": {"storage": "1Mi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": storage_class,
+        "hostPath": {"path": path, "type": "DirectoryOrCreate"},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}
+    return [made, {**volume, "spec": spec}]
+
+
+def most_alive(events: str, is_ours: Callable[[str], bool]) -> int:
+    """The most pods of a run that had not ended at any time, from `kubectl get --watch` events.
+
+    `is_ours` tells by the name of a pod whether it counts.
+    """
+    alive: set[str] = set()
+    most = 0
+    for event in _documents(events):
+        pod = event["object"]
+        over = event["type"] == "DELETED" or pod["status"].get("phase") in ("Succeeded", "Failed")
+        if is_ours(pod["metadata"]["name"]):
+            (alive.discard if over else alive.add)(pod["metadata"]["name"])
+            most = max(most, len(alive))
+    return most
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    """The JSON documents of a text, one after the other; the last may be half written."""
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        try:
+            document, at = decoder.raw_decode(text, at)
+        except ValueError:
+            break
+        found.append(document)
+    return found
+
+
+def _node(name: str, label: str) -> dict[str, Any]:
+    labels = {"type": "made-by-a-test", "kubernetes.io/hostname": name, label: "yes"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
+        "status": {"capacity": ROOM, "allocatable": ROOM},
+    }
+
+
+def _says(ready: str) -> str:
+    condition = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "NodeStatusUnknown" if ready == "Unknown" else "KubeletReady",
+        "lastHeartbeatTime": _now(),
+        "lastTransitionTime": _now(),
+    }
+    return json.dumps({"status": {"conditions": [condition]}})
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
