@@ -1,9 +1,9 @@
 """`course-runner`: the command line for whoever runs or watches the system.
 
-Everything but `dispatch`, `local`, `logs`, `reap` and `doctor` speaks to Redis alone, so a laptop
-that reaches Redis is enough, and those commands start without the Kubernetes client. Exit code 0
-means done, 1 that the answer is no (unknown task, something found), 64 wrong use or settings, 75
-that something is away.
+Everything but `dispatch`, `local`, `page`, `logs`, `reap` and `doctor` speaks to Redis alone, so a
+laptop that reaches Redis is enough, and those commands start without the Kubernetes client. Exit
+code 0 means done, 1 that the answer is no (unknown task, something found), 64 wrong use or
+settings, 75 that something is away.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from contract import env
-from contract.errors import BadSettings, CourseRunnerError
+from contract.errors import BadSettings, CourseRunnerError, Misconfigured
 from contract.outcome import ExitCode
-from dispatcher import operate, shown
+from dispatcher import operate, reach, shown
 
 STATE_DIR = ".course-runner"
 """Where `course-runner local` keeps its server's data, below the current folder."""
@@ -67,6 +67,20 @@ def _local(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     return 0
 
 
+def _page(options: argparse.Namespace, values: Mapping[str, str]) -> int:
+    """Serve the operator's page. Late: its libraries are an extra that the dispatcher lacks."""
+    try:
+        program = import_module("dispatcher.web.program")
+    except ModuleNotFoundError as exc:
+        raise Misconfigured(
+            f"The page's libraries are not installed: {exc.name} is missing.",
+            advice="pip install 'course-runner[web]'.",
+        ) from exc
+    known = reach.to_look(options, values)
+    program.run(known, reach.executor_name(options), until_eof=options.until_eof)
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """Wrong use ends with 64, as wrong settings do; argparse's own 2 means nothing to anybody."""
 
@@ -97,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add("dispatch", _dispatch, "dispatch orders until told to stop")
     add("local", _local, "dispatch on this machine alone: own server, child processes, folders")
+    sub = add("page", _page, "serve the operator's page and its API")
+    sub.add_argument("--until-eof", action="store_true", help="end when standard input does")
     _add_enqueue(add("enqueue", operate.enqueue, "push an order"))
     _add_looks(add)
     _add_acts(add)

@@ -1,26 +1,34 @@
 """`course-runner local`: the whole system on one machine, the embedded default.
 
 Goes in: the environment and a state folder. It starts the embedded server unless REDIS_URL names
-one, and dispatches on the local executor. One process per state folder, held by a lock. The job's
-program is asked about its settings first: here they are the same environment, so no order has to
-fail to find a fault in them.
+one, and dispatches on the local executor, with the operator's page beside it. One process per state
+folder, held by a lock. The job's program is asked about its settings first: here they are the same
+environment, so no order has to fail to find a fault in them.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
+from contract.env import Reader
 from contract.errors import BadSettings, Misconfigured
 from dispatcher.embedded import EmbeddedServer
 from dispatcher.executors.local.executor import PROGRAM
+from dispatcher.page_settings import HOST, PORT, page_settings
 from dispatcher.redis_address import SERVER, parse
 from dispatcher.service import serve, settings_from
 from dispatcher.settings import LOCAL
+
+PAGE_PATIENCE = 5.0
+"""Seconds for the page to end; it has nothing to lose."""
 
 
 def run(state: Path, values: Mapping[str, str]) -> None:
@@ -37,7 +45,51 @@ def run(state: Path, values: Mapping[str, str]) -> None:
             print(f"The queue is in {state}/redis.url; push orders with `course-runner enqueue`.")
         if parse(known["REDIS_URL"]).kind == SERVER:  # the runs' own client knows no other
             known.setdefault("PROGRESS_REDIS_URL", known["REDIS_URL"])
+        stack.enter_context(_page(state, known))
         serve(settings_from(known, executor=LOCAL))
+
+
+@contextmanager
+def _page(state: Path, known: Mapping[str, str]) -> Iterator[None]:
+    """Serve the page from a process of its own, which tells its address and ends when we do.
+
+    It ends with its standard input, which the kernel closes whatever way we end.
+    """
+    port = known.get("PAGE_PORT") or _free(PORT)
+    if port == "0" and known.get("PAGE_PORT"):
+        yield
+        return
+    if find_spec("starlette") is None:
+        print("There is no page: its libraries are not here (pip install 'course-runner[web]').")
+        yield
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dispatcher.cli", "--state", str(state), "page", "--until-eof"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, **known, "PAGE_PORT": port},
+        start_new_session=True,  # Ctrl-C is for us, and we take it along
+    )
+    try:
+        yield
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(PAGE_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free(port: int) -> str:
+    """Return the port, or "0" for any other when somebody has it."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return "0"
+    return str(port)
 
 
 def _rclone_config() -> dict[str, str]:
@@ -49,11 +101,13 @@ def _rclone_config() -> dict[str, str]:
 
 
 def _own_faults(known: Mapping[str, str]) -> tuple[str, ...]:
+    page = Reader(known)
+    page_settings(page)
     try:
         settings_from({"REDIS_URL": "redis://not-started", **known}, executor=LOCAL)
     except BadSettings as exc:
-        return exc.faults
-    return ()
+        return (*exc.faults, *page.faults)
+    return tuple(page.faults)
 
 
 def _faults_of_runs(known: Mapping[str, str]) -> list[str]:

@@ -43,8 +43,12 @@ def store(options: argparse.Namespace, values: Mapping[str, str]) -> Any:
 def settings(options: argparse.Namespace, values: Mapping[str, str]) -> Any:
     """Return all settings of a dispatcher that would run here; it starts no run, so no image."""
     service = import_module("dispatcher.service")
-    known = {"JOB_IMAGE": LOOK_ONLY, **with_redis(options, values)}
-    return service.settings_from(known, executor=executor_name(options))
+    return service.settings_from(to_look(options, values), executor=executor_name(options))
+
+
+def to_look(options: argparse.Namespace, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of a command that starts no run."""
+    return {"JOB_IMAGE": LOOK_ONLY, **with_redis(options, values)}
 
 
 def executor(options: argparse.Namespace, values: Mapping[str, str]) -> Any:

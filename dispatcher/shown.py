@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -20,9 +20,7 @@ from dispatcher import reach, table
 def tasks(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     """List the tasks that are known."""
     store = reach.store(options, values)
-    rows = [{"task": key, "status": "queued", **fields} for key, fields in store.tasks()]
-    seen = {row["task"] for row in rows if row["status"] in ("running", "queued")}
-    rows.extend(_queued(store.walk(), seen))
+    rows = list(import_module("dispatcher.known").rows(store))
     if options.status:
         rows = [row for row in rows if row.get("status") == options.status]
     rows.sort(key=lambda row: row.get("updated", ""), reverse=True)
@@ -34,18 +32,6 @@ def tasks(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     if pause:  # apart from the rows, which programs read
         print(table.paused(pause), file=sys.stderr)
     return 0
-
-
-def _queued(raw_items: Iterator[bytes], known: set[str]) -> Iterator[dict[str, str]]:
-    seen = set(known)
-    for raw in raw_items:
-        try:
-            task = Task.parse(raw)
-        except BadMessage:
-            continue
-        if task.key not in seen:
-            seen.add(task.key)
-            yield {"task": task.key, "status": "queued", "course": task.course_url}
 
 
 def task(options: argparse.Namespace, values: Mapping[str, str]) -> int:

@@ -13,6 +13,7 @@ from contract import env, fault, handoff
 from contract import job_settings as job
 from contract.errors import BadSettings
 from dispatcher.executors.kubernetes import settings as kubernetes
+from dispatcher.page_settings import page_settings
 from dispatcher.service import settings_from
 from dispatcher.settings import KUBERNETES, Settings
 
@@ -60,6 +61,9 @@ def read() -> dict[str, set[str]]:
         with pytest.raises(BadSettings):
             reading(values)  # type: ignore[operator]
         asked[program] = values.asked
+    page = Watched()
+    page_settings(env.Reader(page))
+    asked["page"] = page.asked
     loaded = Watched()
     env.load(loaded)
     asked["both"] = loaded.asked
@@ -92,12 +96,12 @@ def test_the_dispatcher_s_tables_hold_what_the_dispatcher_reads(
     text: str, read: dict[str, set[str]]
 ) -> None:
     dispatcher = rows(text.partition("## The job")[0])
-    assert set(dispatcher) == read["dispatcher"] | read["both"]
+    assert set(dispatcher) == read["dispatcher"] | read["page"] | read["both"]
 
 
 def test_secret_settings_are_marked_as_such(documented: dict[str, tuple[str, str]]) -> None:
     marked = {name for name, (_, unit) in documented.items() if "**secret**" in unit}
-    assert marked == {*handoff.SECRET_SETTINGS, "REDIS_URL"}
+    assert marked == {*handoff.SECRET_SETTINGS, "REDIS_URL", "OPERATOR_TOKEN"}
 
 
 def test_the_points_for_tests_are_named(text: str) -> None:

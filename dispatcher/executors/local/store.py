@@ -47,7 +47,8 @@ class Held:
     holding: Holding
 
 
-def _holding(record: VolumeRecord, run: RunRecord | None, *, released: bool) -> Holding:
+def holding_of(record: VolumeRecord, run: RunRecord | None, *, released: bool) -> Holding:
+    """Return what policy sees of a volume's record and its run's."""
     marks = dict(record.marks)
     if released:
         marks.setdefault(names.RELEASED, "true")
@@ -131,7 +132,7 @@ class Store:
         if names.folder_name(record.task) != name:
             self._tell(name, "holds a copy of task %s; it is left alone.", record.task)
             return None
-        holding = _holding(record, run, released=folder.released.exists())
+        holding = holding_of(record, run, released=folder.released.exists())
         return Held(folder, record, run, holding)
 
     def _foreign(self, folder: TaskFolder) -> None:
