@@ -18,6 +18,8 @@ from job_image.sandbox import refusals
 BLOCK = 1024 * 1024
 """Bytes read at once."""
 
+_NO_FIT = "A piece cannot be decrypted: its key does not fit."
+
 
 class Unplayable(Temporary):
     """The pieces make no film."""
@@ -38,8 +40,12 @@ class Reader:
     """Slices one after the other, with the `read` that a library asks of a file."""
 
     def __init__(self, slices: Sequence[Slice]) -> None:
-        self._blocks = (block for one in slices for block in _blocks(one))
+        self._blocks = self._all(slices)
         self._left = memoryview(b"")
+        self.mark = b""
+        """What every piece must begin with: an error's text is none, and of wrong keys one in 256
+        seems to fit.
+        """
 
     def read(self, most: int) -> bytes:
         """Return at most so many bytes; b"" at the end."""
@@ -53,6 +59,13 @@ class Reader:
         if not self._left:
             self._left = memoryview(next(self._blocks, b""))
         return bytes(self._left[:64])
+
+    def _all(self, slices: Sequence[Slice]) -> Iterator[bytes]:
+        for one in slices:
+            for number, block in enumerate(_blocks(one)):
+                if not number and not block.startswith(self.mark):
+                    raise Unplayable(_NO_FIT if one.key else "A piece is of another format.")
+                yield block
 
 
 def _blocks(one: Slice) -> Iterator[bytes]:
@@ -85,4 +98,4 @@ def _plain(one: Slice, key: bytes) -> Iterator[bytes]:
             yield unpadder.update(cipher.update(block))
         yield unpadder.update(cipher.finalize()) + unpadder.finalize()
     except ValueError as exc:
-        raise Unplayable("A piece cannot be decrypted: its key does not fit.") from exc
+        raise Unplayable(_NO_FIT) from exc

@@ -29,6 +29,7 @@ from job_image.stop import Stop
 Run = Sequence[Slice]
 Track = Sequence[Run]
 
+_SYNC = b"\x47"
 _BOXES = (b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"mdat", b"free")
 _APART = Fraction(10)
 """Seconds by which two tracks may begin apart, or a clock leap: more means another clock."""
@@ -177,6 +178,7 @@ class _Track:
     def _open(self, run: Run) -> Any:
         reader = Reader(run)
         self.form = _form(reader.peek())
+        reader.mark = _SYNC if self.form == "mpegts" else b""
         return self.stack.enter_context(
             av.open(reader, "r", format=self.form, buffer_size=BLOCK // 4)
         )
@@ -233,7 +235,7 @@ def _in_order(tracks: Sequence[_Track]) -> Iterator[tuple[Any, _Place]]:
 
 def _form(first: bytes) -> str:
     """Return FFmpeg's name for the format of a piece that begins with these bytes."""
-    if first[:1] == b"\x47":
+    if first[:1] == _SYNC:
         return "mpegts"
     if first[4:8] in _BOXES:
         return "mp4"

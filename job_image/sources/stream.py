@@ -12,6 +12,7 @@ versions is ever mixed.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from pathlib import Path
 from contract import fault
 from contract.errors import Temporary
 from job_image.sandbox import refusals, sync_folder, write_durably
-from job_image.sources import layout
+from job_image.sources import address, layout
 from job_image.sources.http import Means
 from job_image.sources.layout import Cut, Layout
 from job_image.sources.links import Links
@@ -102,8 +103,8 @@ class Stream:
         """
         playlists, estimate = self._playlists.read(stop)
         self._layout = layout.make(playlists)
-        self._prepare()
         self._keys = {url: self._playlists.key(url, stop) for url in sorted(self._layout.keys)}
+        self._prepare()
         self._means.tally.learn(self.file.key, estimate)
         self._missing = set(range(len(self._layout.urls))) - set(pieces_in(self._folder))
         links = Links(self._addresses(self._layout), self._renew, self._means.pace.margin)
@@ -151,7 +152,8 @@ class Stream:
 
     def _prepare(self) -> None:
         """Have the folder, with nothing in it that belongs to another version of the film."""
-        mine = json.dumps({"fingerprint": self._layout.fingerprint}).encode()
+        what = {"fingerprint": self._layout.fingerprint, "keys": self._prints()}
+        mine = json.dumps(what).encode()
         note = self._folder / _PLAYLIST
         with refusals(note):
             if note.is_file() and note.read_bytes() == mine:
@@ -159,6 +161,11 @@ class Stream:
             self.drop()
             self._folder.mkdir(parents=True)
         write_durably(note, mine)
+
+    def _prints(self) -> list[str]:
+        """Return what tells keys apart and opens nothing: pieces under an old key are not ours."""
+        found = {address.without_query(url): key for url, key in self._keys.items()}
+        return [hashlib.sha256(key).hexdigest() for _, key in sorted(found.items())]
 
     def _fetch(self, number: int, stop: Stop) -> None:
         part = Part(self._folder, f"{number:05}")

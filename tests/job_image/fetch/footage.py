@@ -118,6 +118,18 @@ def sealed(content: Content | bytes, key: bytes, iv: bytes) -> Bytes:
     return Bytes(cipher.update(padded) + cipher.finalize())
 
 
+def seems_to_fit(key: bytes, piece: Bytes, iv: bytes) -> bool:
+    """Whether what a key makes of a piece ends as it should: one wrong key in 256 does that."""
+    cipher = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+    unpadder = padding.PKCS7(128).unpadder()
+    try:
+        unpadder.update(cipher.update(piece.data) + cipher.finalize())
+        unpadder.finalize()
+    except ValueError:
+        return False
+    return True
+
+
 def rendition(contents: Iterable[Content], bandwidth: int = 200_000) -> Rendition:
     """One quality of a film."""
     return Rendition(tuple(Segment(one, 2.0) for one in contents), bandwidth)

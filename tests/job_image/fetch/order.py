@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from playground.portal import TOKEN, Portal
 
 QUICK = Pace(base=0.01, cap=0.05, budget=2.0, connect=5.0, read=5.0)
 """The waits of a careful client, a hundred times faster."""
+
+CHILD = ("-m", "tests.job_image.fetch.child")
 
 
 @dataclass
@@ -83,13 +87,30 @@ class Order:
 
 def run_child(order: Order, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the fetch step in a process of its own, to its end."""
-    message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
-    values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
     return subprocess.run(
-        [sys.executable, *(command or ("-m", "tests.job_image.fetch.child"))],
-        env={**os.environ, **values, **more},
+        [sys.executable, *(command or CHILD)],
+        env=_environment(order, more),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def started(order: Order, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Have the fetch step run in a process of its own; at the end of the block it is killed."""
+    child = subprocess.Popen(
+        [sys.executable, *CHILD], env=_environment(order, more), stdout=subprocess.DEVNULL
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _environment(order: Order, more: Mapping[str, str]) -> dict[str, str]:
+    message = {"taskId": 7, "courseUrl": order.portal.course_url(order.slug)}
+    values = {"TASK": json.dumps(message), "SANDBOX": str(order.root), "PLATFORM_TOKEN": TOKEN}
+    return {**os.environ, **values, **more}

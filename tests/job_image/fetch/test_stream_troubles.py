@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from contract.errors import Temporary
-from playground.content import Bytes, Synthetic
+from playground.content import Bytes, Content, Synthetic
 from playground.portal import TOKEN, actions
+from playground.portal.catalogue import Stored
 from playground.portal.courses import Article, Chapter, Course, Hls
 from tests.job_image.fetch.footage import (
     FOLDER,
@@ -30,6 +31,7 @@ from tests.job_image.fetch.footage import (
     rendition,
     say,
     sealed,
+    seems_to_fit,
 )
 from tests.job_image.fetch.order import Order, run_child
 
@@ -215,6 +217,72 @@ def test_a_key_that_does_not_fit(ordering: Ordering, footage: Footage) -> None:
     assert "its key does not fit" in words or "in no format that HLS knows" in words
     assert requests(order) == [2, 2, 2]
     assert order.files() == []
+
+
+KEYS = [number.to_bytes(16, "big") for number in range(1, 5000)]
+KEY_LINE = f'#EXT-X-KEY:METHOD=AES-128,URI="{{00003.ts}}",IV=0x{bytes(16).hex()}'
+
+
+def under(key: bytes, footage: Footage) -> list[Bytes]:
+    """The pieces encrypted with a key, and the key."""
+    return [*(sealed(one, key, bytes(16)) for one in footage.plain), Bytes(key)]
+
+
+def test_another_key_between_two_runs(ordering: Ordering, footage: Footage) -> None:
+    """Pieces under an old key are not used, even where the new one seems to fit them."""
+    old = under(KEYS[0], footage)
+    order = ordering(course(old), environ={"DOWNLOAD_CONCURRENCY": "1"})
+    say(order, KEY_LINE, *listing(3), END)
+    order.portal.faults.add(PIECES[2], actions.Status(404), times=None)
+    fails(order)
+    next((order.root / ".state/parts").rglob("00000.*.seg")).unlink()
+    assert [one[:5] for one in stored(order)] == ["00001"]
+    other = next(key for key in KEYS[1:] if seems_to_fit(key, old[1], bytes(16)))
+    order.portal.faults.clear()
+    say(order, KEY_LINE, *listing(3), END)
+    for number, content in enumerate(under(other, footage)):
+        order.portal.replace(f"s/001/hls/144/{number:05}.ts", content)
+    order.fetch()
+    assert look(order.path(NAME)).pictures == footage.seen.pictures
+
+
+def test_a_piece_under_another_key_in_the_middle(ordering: Ordering, footage: Footage) -> None:
+    """Noise that ends as a piece should is no piece: it is fetched again."""
+    key = KEYS[0]
+    order = ordering(course(under(key, footage)), environ={"DOWNLOAD_CONCURRENCY": "1"})
+    say(order, KEY_LINE, *listing(3), END)
+    odd = (sealed(footage.plain[1], other, bytes(16)) for other in KEYS[1:])
+    noise = next(one for one in odd if seems_to_fit(key, one, bytes(16)))
+
+    class Serves(actions.Action):
+        """The piece as nobody can use it."""
+
+        def on_object(self, stored: Stored) -> Stored:
+            return stored.replaced(noise, keep_etag=True)
+
+    order.portal.faults.add(PIECES[1], Serves())
+    order.fetch()
+    assert look(order.path(NAME)).pictures == footage.seen.pictures
+    assert requests(order) == [2, 2, 2]
+
+
+@pytest.mark.parametrize("content", [Bytes(b'{"error": "busy"}'), Synthetic("noise", 9000)])
+def test_a_piece_that_is_none_in_the_middle(
+    ordering: Ordering, footage: Footage, content: Content
+) -> None:
+    """What comes under 200 and is no piece of the film is fetched again, and leaves no hole."""
+    order = ordering(course(footage.plain))
+
+    class Serves(actions.Action):
+        """The piece as something else."""
+
+        def on_object(self, stored: Stored) -> Stored:
+            return stored.replaced(content, keep_etag=True)
+
+    order.portal.faults.add(PIECES[1], Serves())
+    order.fetch()
+    assert look(order.path(NAME)).pictures == footage.seen.pictures
+    assert requests(order) == [2, 2, 2]
 
 
 @pytest.mark.parametrize("content", [Synthetic("noise", 9000), Bytes(b"\x47" * 5000)])
