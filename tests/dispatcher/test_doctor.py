@@ -198,11 +198,11 @@ def verdict(town: Town) -> dict[str, Any]:
 
 
 def test_a_busy_dispatcher_is_well_and_says_where_every_order_is(town: Town) -> None:
-    town.start(max_active=2)
+    town.push(5, {"1": "exit 75"}, priority=1)
     for number in (1, 2, 3, 4):
         town.push(number, {"1": "hold"})
-    town.push(5, {"1": "exit 75"}, priority=1)
     town.raw.lpush(QUEUE, "no json")
+    town.start(max_active=2)
     wanted = {"queued": 2, "claimed": 0, "active": 2, "waiting": 1, "finished": 0, "dead": 1}
     town.until(lambda: verdict(town) == {**wanted, LOST: 0, "found": 0}, "all are in their place")
     for number in (1, 2, 3, 4):
