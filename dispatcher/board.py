@@ -7,7 +7,7 @@ about a run hangs on it. It is written after the run exists, so a crash in betwe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from contract.errors import Retryable
@@ -78,9 +78,18 @@ def waiting(error: Retryable) -> str:
     return f"waiting: quota: {error.summary}" if quota else error.summary
 
 
-def recall(store: Store, task: Task, run: Run) -> None:
-    """Tell the board of a live run unless it knows; an end that it knows of is not taken back."""
-    fields = running(task, run.attempt, closing=run.closing)
-    known = store.show(task.key).get("status")
-    if known not in (fields["status"], Stand.DONE.value, CANCELLED):
-        store.write(task.key, fields)
+def recall(store: Store, runs: Sequence[tuple[Task, Run]]) -> int:
+    """Tell the board of live runs that it does not know; return how many.
+
+    An end that it knows of is not taken back. It is asked about all of them at once: after a start
+    there may be ten thousand.
+    """
+    fields = {task.key: running(task, run.attempt, closing=run.closing) for task, run in runs}
+    known = store.statuses(list(fields))
+    behind = {
+        key: one
+        for key, one in fields.items()
+        if known[key] not in (one["status"], Stand.DONE.value, CANCELLED)
+    }
+    store.write_all(behind)
+    return len(behind)

@@ -35,6 +35,9 @@ ASK_SENTINEL = 2.0
 """Seconds for one sentinel's answer: the next one is asked then."""
 
 
+CHUNK = 1000
+"""Items read at once where a whole list, or every task, is gone through."""
+
 OLDEST = (6, 2)
 """The version that brought LMOVE."""
 
@@ -70,6 +73,11 @@ return moved
 """Moves chosen items between two lists, each at once or not at all. It pushes first and takes that
 back when the item was not there: a push that is refused (memory, a wrong type) then loses nothing.
 """
+
+
+def text(value: bytes) -> str:
+    """Return what Redis has as text; what is no UTF-8 shows as marks."""
+    return value.decode("utf-8", "replace")
 
 
 class Door:

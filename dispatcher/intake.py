@@ -191,7 +191,7 @@ class Intake:
         run = order.holding.run if order.holding else None
         task = order.record.task if order.record else None
         if run is not None and run.phase is Phase.ACTIVE and task is not None:
-            recall(self._store, task, run)
+            recall(self._store, [(task, run)])
 
     def _resume(self, order: Order) -> None:
         """Go on as this message says: its account or fields may be what was mended."""

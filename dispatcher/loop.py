@@ -19,6 +19,7 @@ from contract.errors import Retryable, Stopped
 from contract.log import Log
 from dispatcher.asks import Asks
 from dispatcher.auditor import Auditor
+from dispatcher.board import recall
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor
 from dispatcher.handover import clear_settled
@@ -29,7 +30,7 @@ from dispatcher.settings import Limits
 from dispatcher.slots import Slots
 from dispatcher.store import BLOCK, Store
 from dispatcher.supervisor import Supervisor
-from dispatcher.views import View, Views, runs_by_account
+from dispatcher.views import View, Views, alive, runs_by_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Pace:
     """Between audits: at 100,000 orders one takes about a second."""
     recheck: float = 5.0
     """From an audit that has found something to the look that confirms it."""
+    gather: float = 0.25
+    """Longest time that news are gathered before the next look."""
 
 
 BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -136,12 +139,13 @@ class Loop:
 
     def turn(self) -> None:
         """Take one turn, then wait for a new order or a change, about a second at most."""
+        began_at = time.monotonic()
         self._keep_alive()
         self._asks.answer()
         views = self._look()
         self._notices.tell(views)
         if not self._recalled:
-            self._supervisor.recall(views)
+            recall(self._store, alive(views))
             self._recalled = True
         if self._supervisor.give_verdicts(views) + self._supervisor.end_late(views):
             views = self._look()
@@ -149,21 +153,27 @@ class Loop:
             views = self._look()
         slots = self._slots(views)
         paused = self._is_paused()
-        runs = runs_by_account(views)
-        began = self._intake.take(slots, runs, paused=paused) if slots or paused else 0
+        began = self._take(views, slots, paused=paused) if slots or paused else 0
         if self._is_time("reap", self._pace.reap):
             clear_settled(self._store, self._executor, self._crew, self._look())
             self._reaper.reap(self._look())
         self._audit()
         if not began:
-            self._wait(slots)
+            self._wait(slots, time.monotonic() - began_at)
 
-    def _wait(self, slots: int) -> None:
-        """Wait where the next thing comes from: the queue while a slot is free, else a run."""
+    def _take(self, views: Sequence[View], slots: int, *, paused: bool) -> int:
+        return self._intake.take(slots, runs_by_account(views), paused=paused)
+
+    def _wait(self, slots: int, took: float) -> None:
+        """Wait where the next thing comes from: the queue while a slot is free, else a run.
+
+        A look at thousands of tasks takes its time. Where news come one by one, looks wait for each
+        other's: `took`, the seconds of the last one, is at most a third of the time.
+        """
         if slots and self._intake.may_wait:
             self._store.claim_or_wait(self._pace.block)
-        else:
-            self._executor.wait(self._pace.block)
+        elif self._executor.wait(self._pace.block):
+            self._stop.wait(min(2 * took, self._pace.gather))
 
     def _audit(self) -> None:
         """Audit now and then, and soon after any trouble with Redis; never on a stale view."""

@@ -1,15 +1,16 @@
-"""What is kept in Redis: queue and claimed lists, the dispatchers, the board of task states.
+"""What is kept in Redis for a queue: its list, what is claimed, the dispatchers.
 
 The client never retries by itself: a retried LMOVE whose first answer was lost moves two items and
 tells of one. So the claimed list, not an answer, is the truth, and `claimed()` is read again at
-every turn. The client is made in `connection`; dead letters and requests have modules of their own.
+every turn. The client is made in `connection`; states of tasks, dead letters, promises and
+requests have modules of their own.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import cast
 
@@ -17,18 +18,24 @@ import redis
 
 from contract import names
 from contract.errors import BadMessage
-from dispatcher.connection import BLOCK, SOCKET, StoreUnavailable, connect, translated
+from dispatcher.connection import (
+    BLOCK,
+    CHUNK,
+    SOCKET,
+    StoreUnavailable,
+    connect,
+    text,
+    translated,
+)
 from dispatcher.dead_letters import DeadLetters, dead_letter
 from dispatcher.promises import Promises
 from dispatcher.requests import Answer, Requests
+from dispatcher.states import States
 
 __all__ = ["BLOCK", "SOCKET", "Answer", "Store", "StoreUnavailable", "connect", "dead_letter"]
 
 HEARTBEAT = 60
 """Seconds after which a silent dispatcher's claimed list goes back to the queue."""
-
-CHUNK = 1000
-"""Items read at once where a whole list is walked."""
 
 FIRST = 100
 """Orders of a window that are read first."""
@@ -40,11 +47,20 @@ OVERLAP = 100
 """Items read twice between two chunks: as many may be withdrawn meanwhile, and none is missed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Orders in the queue, claimed by this dispatcher, and dead letters."""
+
+    queued: int
+    claimed: int
+    dead: int
+
+
 _GLOB = re.compile(r"([*?\[\]\\])")
 """What Redis takes for a pattern in a key's name."""
 
 
-class Store(DeadLetters, Requests, Promises):
+class Store(DeadLetters, Requests, Promises, States):
     """All that is kept in Redis for one queue. Thread-safe, as the client is."""
 
     def __init__(
@@ -122,6 +138,14 @@ class Store(DeadLetters, Requests, Promises):
             pipe.lrem(self._claimed, -1, error.raw)
             pipe.execute()
 
+    def lengths(self) -> Lengths:
+        """Return how long the lists are, in one round trip."""
+        with translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in (self._queue, self._claimed, names.dead_list(self._queue)):
+                pipe.llen(key)
+            return Lengths(*pipe.execute())
+
     def waiting(self) -> int:
         """Return how many orders wait in the queue."""
         with translated():
@@ -150,7 +174,7 @@ class Store(DeadLetters, Requests, Promises):
         pattern = _GLOB.sub(r"\\\1", prefix) + "*"
         with translated():
             keys = list(self._redis.scan_iter(match=pattern, count=CHUNK))
-            return {_text(key).removeprefix(prefix): list(self._items(key)) for key in keys}
+            return {text(key).removeprefix(prefix): list(self._items(key)) for key in keys}
 
     def walk_own(self) -> Iterator[bytes]:
         """Yield every message in the queue and in this dispatcher's own claimed list."""
@@ -160,7 +184,7 @@ class Store(DeadLetters, Requests, Promises):
 
     def _all_claimed(self) -> Iterator[bytes]:
         members = self._redis.smembers(names.dispatchers_set(self._queue))
-        lists = {names.claimed_list(self._queue, _text(member)) for member in members}
+        lists = {names.claimed_list(self._queue, text(member)) for member in members}
         for key in lists | {self._claimed}:
             yield from self._items(key)
 
@@ -200,7 +224,7 @@ class Store(DeadLetters, Requests, Promises):
     def listed(self) -> set[str]:
         """Return the dispatchers that may have a claimed list."""
         with translated():
-            return {_text(m) for m in self._redis.smembers(names.dispatchers_set(self._queue))}
+            return {text(m) for m in self._redis.smembers(names.dispatchers_set(self._queue))}
 
     def alive(self) -> set[str]:
         """Return the dispatchers whose heart beats."""
@@ -222,7 +246,7 @@ class Store(DeadLetters, Requests, Promises):
         """Give what dead dispatchers had claimed back to the consuming end; return how many."""
         with translated():
             known = self._redis.smembers(names.dispatchers_set(self._queue))
-            others = sorted({_text(member) for member in known} - {self._identity})
+            others = sorted({text(member) for member in known} - {self._identity})
             return sum(self._adopt(other) for other in others)
 
     def _adopt(self, other: str) -> int:
@@ -237,71 +261,7 @@ class Store(DeadLetters, Requests, Promises):
             self._redis.sadd(names.dispatchers_set(self._queue), other)
         return count
 
-    # --- the board --------------------------------------------------------------------------------
-    def show(self, task_key: str) -> dict[str, str]:
-        """Return the task's hash; empty when nothing is known."""
-        with translated():
-            found = self._redis.hgetall(names.task_hash(task_key))
-        return {_text(k): _text(v) for k, v in found.items()}
-
-    def write(self, task_key: str, fields: Mapping[str, str], *, forget_in: float = 0) -> None:
-        """Set fields of the task's hash and append them to the stream of events.
-
-        `forget_in` seconds from now the hash goes; 0 keeps it.
-        """
-        key = names.task_hash(task_key)
-        known = {**fields, "updated": f"{time.time():.3f}"}
-        data = {name: value.encode("utf-8", "replace") for name, value in known.items()}
-        with translated():
-            # The two keys may lie in different slots of a cluster, which knows no such transaction.
-            pipe = self._redis.pipeline(transaction=not self._clustered)
-            pipe.hset(key, mapping=data)
-            if forget_in:
-                pipe.expire(key, int(forget_in) + 1)
-            else:
-                pipe.persist(key)
-            event = {"task": task_key, **data}
-            pipe.xadd(names.EVENTS_KEY, event, maxlen=names.EVENTS_LIMIT, approximate=True)
-            pipe.execute()
-
-    def set_obstacle(self, task_key: str, text: str) -> None:
-        """Say what holds a task up. A hash that this makes is forgotten after a day."""
-        key = names.task_hash(task_key)
-        with translated():
-            known = self._redis.exists(key)
-            self._redis.hset(key, "obstacle", text.encode("utf-8", "replace"))
-            if not known:
-                self._redis.expire(key, 86400)
-
-    def tasks(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield every known task's id and hash, in no order. One that changes may come twice."""
-        prefix = names.task_hash("")
-        with translated():
-            for keys in _chunks(self._redis.scan_iter(match=prefix + "*", count=CHUNK)):
-                pipe = self._redis.pipeline(transaction=False)
-                for key in keys:
-                    pipe.hgetall(key)
-                for key, found in zip(keys, pipe.execute(), strict=True):
-                    if found:  # it may have been forgotten in between
-                        fields = {_text(k): _text(v) for k, v in found.items()}
-                        yield _text(key).removeprefix(prefix), fields
-
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers."""
         with translated():
             self._redis.ping()
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
-
-
-def _chunks(items: Iterable[bytes]) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

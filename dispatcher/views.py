@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contract.task import Task
-from dispatcher.executors import Holding
+from dispatcher.executors import Holding, Run
 from dispatcher.fairness import account_of
 from dispatcher.record import Record, Stand, read, stand
 
@@ -39,6 +39,12 @@ def view(holding: Holding) -> View:
     """Read one holding."""
     record = read(holding.volume) if holding.volume else None
     return View(holding, record, stand(holding, record))
+
+
+def alive(views: Iterable[View]) -> list[tuple[Task, Run]]:
+    """Return the tasks whose runs are alive, with these."""
+    found = ((view.task, view.holding.run) for view in views if view.stand is Stand.ACTIVE)
+    return [(task, run) for task, run in found if task is not None and run is not None]
 
 
 def runs_by_account(views: Iterable[View]) -> Counter[str]:
