@@ -1,34 +1,23 @@
-"""The door to the `kubernetes` package: where the API server is, and who we are.
+"""Where the API server is, and who we are: `Access`, from what the surroundings give.
 
-Goes in: the path of a kubeconfig, or nothing. Comes out: `Access`, an address, a connection pool
-with its TLS and proxy settings, and an Authorization header that keeps up with rotated tokens.
-Only this is taken from the package. Its generated calls cost two to three times the CPU of plain
-JSON and use no second core, because of the interpreter's lock.
-
-Importing this module costs half a second and 25 MiB, so `client` does it when it first connects.
+Goes in: the path of a kubeconfig, or nothing. Comes out: an address, a connection pool with its TLS
+settings, and an Authorization header that keeps up with rotated tokens. A service account and a
+kubeconfig with a token or a certificate are read by `plain`; whatever asks for more (a login
+command, a proxy) by the `kubernetes` package, whose import costs half a second and 18 MiB.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kubernetes.client.configuration import Configuration
-from kubernetes.client.rest import RESTClientObject
-from kubernetes.config import (
-    ConfigException,
-    load_incluster_config,
-    load_kube_config,
-)
 from yaml import YAMLError
 
 from contract.errors import Misconfigured
-from dispatcher.executors import Unavailable
+from dispatcher.executors.kubernetes import plain
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -44,13 +33,15 @@ package's own hook reads the environment at every call."""
 class Access:
     """Where the API server is, and who we are."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        configuration.keep_alive = True
-        configuration.connection_pool_maxsize = CONNECTIONS
-        self.host: str = configuration.host.rstrip("/")
-        self._pools: PoolManager = RESTClientObject(configuration).pool_manager
-        self.urlopen, self.base = _way(self._pools, self.host)
-        self._configuration = configuration
+    def __init__(self, host: str, pools: PoolManager, token: Callable[[], str]) -> None:
+        """`token`: returns the Authorization header's value, "" when a certificate speaks for us.
+
+        It raises `Unavailable` when there is none at the moment.
+        """
+        self.host = host.rstrip("/")
+        self._pools = pools
+        self._token = token
+        self.urlopen, self.base = _way(pools, self.host)
         self._lock = threading.Lock()
         self._checked = 0.0
         self._headers: Mapping[str, str] = {}
@@ -66,19 +57,10 @@ class Access:
         """
         with self._lock:
             if time.monotonic() - self._checked > TOKEN_CHECK or not self._checked:
-                self._headers = self._authorization()
+                value = self._token()
+                self._headers = {"Authorization": value} if value else {}
                 self._checked = time.monotonic()
             return self._headers
-
-    def _authorization(self) -> Mapping[str, str]:
-        try:
-            value = self._configuration.auth_settings().get("BearerToken", {}).get("value")
-        except (ConfigException, OSError) as exc:
-            raise Unavailable(
-                f"The token for the API server {self.host} cannot be renewed: {exc}.",
-                advice="Look at the service account's token, or at the kubeconfig's login command.",
-            ) from exc
-        return {"Authorization": str(value)} if value else {}
 
 
 def _way(pools: PoolManager, host: str) -> tuple[Callable[..., BaseHTTPResponse], str]:
@@ -97,18 +79,24 @@ def connect(kubeconfig: str) -> Access:
 
     A kubeconfig that was named wins; else a pod uses its service account; else ~/.kube/config.
     """
-    configuration = Configuration()
     try:
-        if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            path = kubeconfig or str(Path("~/.kube/config").expanduser())
-            load_kube_config(  # type: ignore[no-untyped-call]
-                path, client_configuration=configuration, persist_config=False
-            )
-    except (ConfigException, OSError, YAMLError, TypeError) as exc:
-        raise Misconfigured(
-            f"There is no way to a Kubernetes API server: {exc}.",
-            advice="Run in a pod with a service account, or set KUBECONFIG to a kubeconfig.",
-        ) from exc
-    return Access(configuration)
+        way = plain.find(kubeconfig)
+        if way is not None:
+            return Access(way.host, plain.pools(way, CONNECTIONS), lambda: plain.bearer(way))
+    except (OSError, YAMLError, ValueError) as exc:  # an SSLError is an OSError
+        raise no_way(exc) from exc
+    # Imported late: half a second and 18 MiB that most never need.
+    from dispatcher.executors.kubernetes import packaged
+
+    try:
+        return Access(*packaged.find(kubeconfig, CONNECTIONS))
+    except packaged.TROUBLES as exc:
+        raise no_way(exc) from exc
+
+
+def no_way(error: Exception) -> Misconfigured:
+    """Return what is said where nothing leads to an API server."""
+    return Misconfigured(
+        f"There is no way to a Kubernetes API server: {error}.",
+        advice="Run in a pod with a service account, or set KUBECONFIG to a kubeconfig.",
+    )

@@ -26,9 +26,11 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from contract.errors import CourseRunnerError
 from contract.log import Log
 from dispatcher.executors import Unavailable
 from dispatcher.executors.kubernetes.answers import Throttled, Unauthorized, translate
+from dispatcher.tally import API_ERRORS, TALLY
 
 if TYPE_CHECKING:
     from dispatcher.executors.kubernetes.access import Access
@@ -170,7 +172,7 @@ class Client:
                 preload_content=not stream,
             )
             if answer.status >= 300:
-                raise translate(answer.status, answer.headers, _rest(answer), what)
+                raise _counted(translate(answer.status, answer.headers, _rest(answer), what))
         except HTTPError as exc:
             raise _trouble(exc, access.host, what) from exc
         self._tell(answer.headers.get("Warning"))
@@ -191,7 +193,7 @@ class Client:
             return self._access or self._connect()
 
     def _connect(self) -> Access:
-        # Imported late: half a second and 25 MiB that reading settings must not cost.
+        # Imported late: it brings TLS and YAML, which reading settings must not cost.
         from dispatcher.executors.kubernetes.access import connect
 
         return connect(self._kubeconfig)
@@ -255,11 +257,21 @@ def _rest(answer: BaseHTTPResponse) -> bytes:
     return answer.data if answer.data is not None else b""
 
 
+def _counted(error: CourseRunnerError) -> CourseRunnerError:
+    """Return the error of an answer; one that is trouble, not just a no, has been counted."""
+    if isinstance(error, Unavailable):
+        kinds = {Throttled: "throttled", Unauthorized: "unauthorized"}
+        TALLY.add(API_ERRORS, kinds.get(type(error), "server"))
+    return error
+
+
 def _trouble(error: HTTPError, host: str, what: str) -> Unavailable:
+    reached = not isinstance(error, NewConnectionError | ConnectTimeoutError)
+    TALLY.add(API_ERRORS, "broken" if reached else "unreachable")
     advice = "Look at the API server and the network to it."
     if isinstance(error, SSLError):
         advice = "Look at the certificates in the kubeconfig, and at the clock."
-    if isinstance(error, NewConnectionError | ConnectTimeoutError):
+    if not reached:
         return Unreachable(f"The API server {host} cannot be reached: {error}.", advice=advice)
     how = "was silent for too long" if isinstance(error, ReadTimeoutError) else f"broke: {error}"
     return Unavailable(f"{what} {how}.", advice=advice)
