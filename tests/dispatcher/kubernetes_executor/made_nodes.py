@@ -8,7 +8,6 @@ the controllers that taint, evict and clear away, the Job controller.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,17 +71,17 @@ def network_disk(name: str, storage_class: str, path: str) -> list[dict[str, Any
     return [made, {**volume, "spec": spec}]
 
 
-def most_alive(events: str, is_ours: Callable[[str], bool]) -> int:
-    """The most pods of a run that had not ended at any time, from `kubectl get --watch` events.
+def most_alive(events: str, begins: str) -> int:
+    """The most pods that had not ended at any one time, from `kubectl get --watch` events.
 
-    `is_ours` tells by the name of a pod whether it counts.
+    `begins` is what the names of those that count begin with.
     """
     alive: set[str] = set()
     most = 0
     for event in _documents(events):
         pod = event["object"]
         over = event["type"] == "DELETED" or pod["status"].get("phase") in ("Succeeded", "Failed")
-        if is_ours(pod["metadata"]["name"]):
+        if pod["metadata"]["name"].startswith(begins):
             (alive.discard if over else alive.add)(pod["metadata"]["name"])
             most = max(most, len(alive))
     return most
