@@ -29,6 +29,8 @@ ETERNAL = "volume without end"
 CROWDED = "too many runs"
 NOBODY = "nobody at work"
 
+KINDS = (LOST, SILENT, UNLISTED, BEHIND, ORPHAN, UNREADABLE, ETERNAL, CROWDED, NOBODY)
+
 PLACES = ("queued", "claimed", "active", "waiting", "finished", "dead", LOST)
 
 _UNDER_WAY = (Stand.ACTIVE.value, Stand.START.value, Stand.WAITING.value, Stand.REPORT.value)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from contract.errors import BadMessage
 from contract.log import Log
@@ -22,6 +24,15 @@ from dispatcher.views import View
 
 KEPT = 100
 """Findings of one audit that are kept; a thousand of a kind say no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An audit in numbers: when (Unix seconds), orders in each place, findings of each kind."""
+
+    at: float
+    counts: Mapping[str, int]
+    found: Mapping[str, int]
 
 
 def look(store: Store, views: Callable[[], Sequence[View]], max_active: int) -> Audit:
@@ -64,6 +75,8 @@ class Auditor:
         self._clock = clock
         self._suspected = Audit({})
         self._told: set[Finding] = set()
+        self.last: Audited | None = None
+        """The last audit that nothing more is to confirm."""
 
     def audit(self, views: Callable[[], Sequence[View]]) -> bool:
         """Audit once; false when something was found that another look has yet to confirm."""
@@ -77,7 +90,8 @@ class Auditor:
 
     def _tell(self, sure: Audit) -> None:
         kept = Audit(sure.counts, sure.findings[:KEPT])
-        verdict = {"at": self._clock(), "found": len(sure.findings), **kept.dump()}
+        self.last = Audited(self._clock(), sure.counts, Counter(f.kind for f in sure.findings))
+        verdict = {"at": self.last.at, "found": len(sure.findings), **kept.dump()}
         self._store.say_audit(verdict)
         for finding in kept.findings:
             if finding not in self._told:

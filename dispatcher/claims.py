@@ -11,14 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from dispatcher.fairness import WINDOW, Waiting, choose, is_plain, may_run, read_waiting
+from dispatcher.sightings import Sightings
 from dispatcher.store import Store
 
 
 class Claims:
     """Claims orders for one dispatcher. Called from one thread."""
 
-    def __init__(self, store: Store, per_account: int = 0) -> None:
+    def __init__(
+        self, store: Store, per_account: int = 0, sightings: Sightings | None = None
+    ) -> None:
         self._store = store
+        self._sightings = sightings or Sightings()
         self._per_account = per_account
         self._known: dict[bytes, Waiting] = {}
         self._turn = 0
@@ -27,7 +31,9 @@ class Claims:
 
     def claim(self, wanted: int, runs: Mapping[str, int]) -> int:
         """Claim at most `wanted` orders; return how many."""
-        window = self._read(self._store.window(WINDOW))
+        oldest = self._store.window(WINDOW)
+        self._sightings.queued(oldest)
+        window = self._read(oldest)
         if is_plain(window, self._per_account):
             self.held_back = False
             return self._store.claim(wanted) if window else 0

@@ -24,6 +24,7 @@ from redis.sentinel import Sentinel
 from contract.env import Secret
 from contract.errors import Misconfigured, Retryable
 from dispatcher.redis_address import CLUSTER, SENTINEL, Address, BadAddress, missing_tag, parse
+from dispatcher.tally import REDIS_ERRORS, TALLY
 
 BLOCK = 1.0
 """Seconds that one blocking read lasts; well below `SOCKET`, or the client would give up first."""
@@ -52,6 +53,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, RedisClusterException) as exc:
+        TALLY.add(REDIS_ERRORS, _kind(exc))
         raise StoreUnavailable(
             f"Redis cannot be used: {_words(exc)}",
             advice="Start `course-runner local` where it is to run, or check REDIS_URL.",
@@ -125,6 +127,13 @@ def _judge(about: dict[str, Any]) -> list[str]:
     if about.get("maxmemory") and policy.startswith("allkeys"):
         return [f"Redis may drop the queue when its memory is full: maxmemory-policy is {policy}."]
     return []
+
+
+def _kind(error: Exception) -> str:
+    """Return what sort of trouble it is, for those who count."""
+    if isinstance(error, redis.TimeoutError):
+        return "timeout"
+    return "connection" if isinstance(error, redis.ConnectionError) else "refused"
 
 
 def _words(error: Exception) -> str:

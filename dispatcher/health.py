@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, true to what they say.
+"""`/healthz` and `/readyz`, true to what they say, and pages such as `/metrics` beside them.
 
 Healthy: the loop has ended a turn lately, well or not: a restart would not help. Ready: Redis and
 the executor answered in that turn and the executor's view is not stale. Both say the reason.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,16 +21,24 @@ STUCK = 120.0
 Check = Callable[[], str]
 """Returns what ails, or "" when all is well."""
 
+Page = Callable[[], tuple[str, bytes]]
+"""Returns a content type and what there is to read."""
+
 
 class Health:
-    """Serves the two checks on a port of its own."""
+    """Serves the two checks on a port of its own, each request in a thread of its own."""
 
     def __init__(
-        self, host: str, port: int, checks: dict[str, Check], note: Check = lambda: ""
+        self,
+        host: str,
+        port: int,
+        checks: Mapping[str, Check],
+        note: Check = lambda: "",
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
-        """`note` returns what is worth knowing while all is well."""
+        """`note` returns what is worth knowing while all is well; `pages`: what else is served."""
         try:
-            self._server = _Server((host, port), _handler(checks, note))
+            self._server = _Server((host, port), _handler(checks, note, pages or {}))
         except OSError as exc:
             raise Misconfigured(
                 f"HEALTH_HOST={host} with HEALTH_PORT={port} cannot be listened on: "
@@ -71,20 +79,26 @@ def stuck(last: float, started: float) -> str:
     return "" if silent < STUCK else f"The loop has not finished a turn for {silent:.0f} s."
 
 
-def _handler(checks: dict[str, Check], note: Check) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    checks: Mapping[str, Check], note: Check, pages: Mapping[str, Page]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            check = checks.get(self.path.split("?")[0])
-            if check is None:
-                self._answer(404, "There are: " + ", ".join(sorted(checks)))
-                return
-            trouble = check()
-            self._answer(503 if trouble else 200, trouble or f"ok {note()}".rstrip())
+            path = self.path.split("?")[0]
+            if path in pages:
+                self._send(200, *pages[path]())
+            elif path in checks:
+                trouble = checks[path]()
+                self._answer(503 if trouble else 200, trouble or f"ok {note()}".rstrip())
+            else:
+                self._answer(404, "There are: " + ", ".join(sorted([*checks, *pages])))
 
         def _answer(self, status: int, text: str) -> None:
-            body = (text + "\n").encode()
+            self._send(status, "text/plain; charset=utf-8", (text + "\n").encode())
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -25,8 +25,10 @@ from dispatcher.board import recall, running, told
 from dispatcher.claims import Claims
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Holding, Phase, Refused
+from dispatcher.fairness import WINDOW
 from dispatcher.handover import fingerprint
 from dispatcher.record import Record, Stand, read
+from dispatcher.sightings import Sightings
 from dispatcher.slots import Slots
 from dispatcher.store import HEARTBEAT, Store
 from dispatcher.views import view
@@ -67,7 +69,8 @@ class Intake:
         self._crew = crew
         self._log = log
         self._slots = slots
-        self._claims = Claims(store, per_account)
+        self._sightings = Sightings()
+        self._claims = Claims(store, per_account, self._sightings)
         self._choosy = per_account > 0
         self._read_at = 0.0
         self.may_wait = True
@@ -88,10 +91,16 @@ class Intake:
         if wanted > 0 and self._claims.claim(wanted, counts):
             claimed = self._store.claimed()
             ready = self._ready(claimed)
+        self._sightings.claimed(claimed)
         granted = self._granted(dict.fromkeys(ready[:slots]))
         handled = self._crew.each(granted, _label, self._handle, _task)
         self.may_wait = not (paused or self._claims.held_back or len(claimed) > handled)
         return handled
+
+    def watch(self) -> None:
+        """Look now and then who waits, while nothing may be claimed."""
+        if self._sightings.due():
+            self._sightings.queued(self._store.window(WINDOW))
 
     def _claimed(self, counts: Counter[str], paused: bool) -> list[bytes]:
         """Return what is claimed, without what may not go now: that goes back to the queue.
@@ -162,6 +171,7 @@ class Intake:
         fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
         began = self._executor.start_run(Assignment(task, attempt))
+        self._sightings.handed_over(order.raw)
         fault.point("intake:run")
         self._store.write(task.key, running(task, attempt))
         fault.point("intake:board")

@@ -12,13 +12,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contract.errors import Retryable, Stopped
 from contract.log import Log
 from dispatcher.asks import Asks
-from dispatcher.auditor import Auditor
+from dispatcher.auditor import Audited, Auditor
 from dispatcher.board import recall
 from dispatcher.crew import Crew
 from dispatcher.executors import Executor
@@ -104,11 +104,23 @@ class Loop:
         # Not in the first turn: with 100,000 orders queued, an audit would keep them waiting.
         self._due = {"audit": time.monotonic() + pace.recheck}
         self._recalled = False
+        self.seen: Sequence[View] = ()
+        """What the last look found; never changed, only replaced."""
         self.pulse = Pulse()
 
     def stop(self) -> None:
         """Ask the loop to end after its turn (safe in a signal handler)."""
         self._stop.set()
+
+    @property
+    def audited(self) -> Audited | None:
+        """The last audit, None before the first."""
+        return self._auditor.last
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """The last word on what keeps a run from beginning, by the run's id; "" is nothing."""
+        return self._notices.obstacles
 
     @property
     def stopping(self) -> bool:
@@ -154,6 +166,8 @@ class Loop:
         slots = self._slots(views)
         paused = self._is_paused()
         began = self._take(views, slots, paused=paused) if slots or paused else 0
+        if paused or not slots:
+            self._intake.watch()
         if self._is_time("reap", self._pace.reap):
             clear_settled(self._store, self._executor, self._crew, self._look())
             self._reaper.reap(self._look())
@@ -201,7 +215,8 @@ class Loop:
                 self._log.event("RESUME", message, count)
 
     def _look(self) -> Sequence[View]:
-        return self._views.look(self._executor.holdings())
+        self.seen = self._views.look(self._executor.holdings())
+        return self.seen
 
     def _slots(self, views: Sequence[View]) -> int:
         return self._free.free(views)

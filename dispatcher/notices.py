@@ -7,7 +7,7 @@ field `obstacle` of tasks whose run was started and does not begin. Nothing is d
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dispatcher.executors import Executor
@@ -52,6 +52,11 @@ class Notices:
         self._obstacles: dict[str, str] = {}
         """The last word on each run that was asked about, by its id."""
         self._next = 0
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """The last word on each run that was asked about, by its id; "" is no obstacle."""
+        return self._obstacles
 
     def tell(self, views: Sequence[View]) -> None:
         """Tell what has changed."""

@@ -19,7 +19,7 @@ from contract.errors import BadSettings, CourseRunnerError, Retryable
 from contract.log import Log, Redactor, set_up
 from dispatcher.complaints import Complaints, alike
 from dispatcher.executors import Executor
-from dispatcher.health import Health, stuck
+from dispatcher.health import Check, Health, Page, stuck
 from dispatcher.loop import Loop, warn_about
 from dispatcher.settings import KUBERNETES, Settings, read
 from dispatcher.store import Store, connect
@@ -74,7 +74,7 @@ def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     loop = Loop(store, executor, settings.limits, log)
     warn_about(settings.limits, log)
     threading.Thread(target=_last_resort, args=(loop, log), daemon=True).start()
-    with _health(settings, loop, executor), _stopped_by_signals(loop):
+    with _health(settings, loop, executor, store), _stopped_by_signals(loop):
         if not _started(executor, loop, log):
             return
         log.event("CHECK", "Dispatching %s on %s.", settings.queue, settings.executor)
@@ -133,7 +133,7 @@ def _last_resort(loop: Loop, log: Log) -> None:
 
 
 @contextmanager
-def _health(settings: Settings, loop: Loop, executor: Executor) -> Iterator[None]:
+def _health(settings: Settings, loop: Loop, executor: Executor, store: Store) -> Iterator[None]:
     if not settings.health_port:
         yield
         return
@@ -142,14 +142,34 @@ def _health(settings: Settings, loop: Loop, executor: Executor) -> Iterator[None
         "/healthz": lambda: stuck(loop.pulse.last, started),
         "/readyz": lambda: loop.pulse.trouble or executor.trouble(),
     }
+    pages = {"/metrics": _Metrics(settings, loop, store, checks["/readyz"])}
     health = Health(
-        settings.health_host, settings.health_port, checks, note=lambda: loop.pulse.note
+        settings.health_host,
+        settings.health_port,
+        checks,
+        note=lambda: loop.pulse.note,
+        pages=pages,
     )
     health.start()
     try:
         yield
     finally:
         health.close()
+
+
+class _Metrics:
+    """The page `/metrics`; made at its first reading, so that nobody pays for what nobody reads."""
+
+    def __init__(self, settings: Settings, loop: Loop, store: Store, ails: Check) -> None:
+        self._parts = (settings, loop, store, ails)
+        self._lock = threading.Lock()
+        self._page: Page | None = None
+
+    def __call__(self) -> tuple[str, bytes]:
+        with self._lock:
+            if self._page is None:  # its library takes 3 MiB
+                self._page = import_module("dispatcher.metrics").page(*self._parts)
+        return self._page()
 
 
 @contextmanager

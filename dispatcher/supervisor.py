@@ -18,6 +18,7 @@ from contract.handoff import Assignment
 from contract.log import Log
 from contract.outcome import Outcome
 from contract.task import Task
+from dispatcher import ledger
 from dispatcher.board import told
 from dispatcher.crew import Crew
 from dispatcher.executors import Busy, Executor, Phase, Refused, Run
@@ -100,6 +101,7 @@ class Supervisor:
         fault.point("verdict:published")
         self._executor.mark(name, self._marks(verdict, run or _removed(record), record))
         fault.point("verdict:marked")
+        ledger.enter(self._store, run, record, verdict)
         self._say(record.task, run or _removed(record), verdict)
 
     # --- runs that do not begin -------------------------------------------------------------------

@@ -67,9 +67,11 @@ def _wanted(context: Context) -> list[str]:
 
 
 def _do(context: Context, checkpoint: Checkpoint, step: str) -> None:
-    """Run one step; an error that ends the run knows which step it was."""
+    """Run one step and time it; an error that ends the run knows which step it was."""
+    began = time.monotonic()
     try:
         _with_retries(context, checkpoint, step)
+        context.progress.finish(step, time.monotonic() - began)
     except CourseRunnerError as exc:
         exc.step = step
         raise
@@ -131,6 +133,7 @@ def _fetch(context: Context, checkpoint: Checkpoint) -> None:
     source = "command" if context.settings.platform.command else "platform"
     fetched: Fetched = _late(f"job_image.sources.{source}").fetch(context)
     checkpoint.folder = fetched.folder
+    context.progress.moved("fetched", fetched.bytes_fetched)
     context.log.event(
         "CHECK",
         "%d files are complete: %d bytes fetched, %d bytes re-used, %d items skipped.",

@@ -7,12 +7,16 @@ retries of a step nor from one run to the next, which begins at what the volume 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from contract import names
 
 INTERVAL = 1.0
 """Seconds between two updates: what a person can follow, and 1/s per task spares Redis."""
@@ -72,6 +76,8 @@ class Progress:
         self._percent = percent
         self._message = ""
         self._skipped: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
+        self._moved: Counter[str] = Counter()
         self._next = 0.0
 
     def begin(self, phase: str, *, total_bytes: int | None = None, total_items: int = 0) -> None:
@@ -107,6 +113,17 @@ class Progress:
             self._skipped = {"skipped": str(count), "skipped_reasons": reasons}
             self._publish()
 
+    def moved(self, way: str, count: int) -> None:
+        """Count bytes that went over the network: "fetched" or "uploaded". Goes with updates."""
+        with self._lock:
+            self._moved[way] += count
+
+    def finish(self, step: str, seconds: float) -> None:
+        """Set how long a step took, now that it is done. Published at once."""
+        with self._lock:
+            self._seconds[step] = round(seconds, 3)
+            self._publish()
+
     def _publish(self) -> None:
         self._next = time.monotonic() + INTERVAL
         fields = self._fields()
@@ -125,8 +142,14 @@ class Progress:
             "attempt": str(self._attempt),
             "message": self._message,
             "updated": f"{time.time():.3f}",
+            names.NUMBERS: self._numbers(),
             **self._skipped,
         }
+
+    def _numbers(self) -> str:
+        """Return what this run took so far; its number tells it from an earlier run's words."""
+        found = {"run": self._attempt, "seconds": self._seconds, "bytes": self._moved}
+        return json.dumps(found, separators=(",", ":"))
 
     def _reached(self) -> float:
         start, end = SPANS.get(self._phase, (0.0, 0.0))

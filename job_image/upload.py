@@ -70,6 +70,7 @@ class Reporter:
         self._total = total
         self._there: int | None = None
         self._done = 0
+        self._moved = 0
         self._told = 0
         self._next_line = time.monotonic() + INTERVAL
         self._next_percent = STEP
@@ -85,11 +86,13 @@ class Reporter:
     def finish(self) -> None:
         """Count everything as done: rclone says so."""
         self._reach(self._total)
+        self._context.progress.moved("uploaded", self._moved)
         self._log.event("UPLOAD", "All of %s is uploaded.", _size(self._total))
 
     def _count(self, stats: Mapping[str, Any]) -> None:
         """Count bytes. rclone counts what it repeats twice, and leaves out what was there."""
         moved, planned = int(stats.get("bytes") or 0), int(stats.get("totalBytes") or 0)
+        self._moved = max(self._moved, moved)
         if self._there is None and moved:
             self._there = max(0, self._total - planned)
         self._reach(min(self._total, (self._there or 0) + moved))

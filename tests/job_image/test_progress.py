@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -132,3 +133,17 @@ def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None
 
 def test_a_memory_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     Memory(tmp_path).publish({"percent": "5.0"})  # a folder is in its place
+
+
+def test_what_the_run_took_goes_with_every_update() -> None:
+    """Its pod is gone before anybody could ask it; its number tells it from an earlier run."""
+    seen = Seen()
+    progress = Progress([seen], attempt=3)
+    progress.begin("fetch")
+    assert json.loads(seen.updates[-1]["numbers"]) == {"run": 3, "seconds": {}, "bytes": {}}
+    progress.moved("fetched", 100)
+    progress.moved("fetched", 11)
+    progress.finish("fetch", 1.23456)
+    progress.begin("upload")
+    expected = {"run": 3, "seconds": {"fetch": 1.235}, "bytes": {"fetched": 111}}
+    assert json.loads(seen.updates[-1]["numbers"]) == expected
