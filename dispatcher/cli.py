@@ -19,7 +19,9 @@ from typing import NoReturn
 from contract import env
 from contract.errors import BadSettings, CourseRunnerError, Misconfigured
 from contract.outcome import ExitCode
-from dispatcher import operate, reach, shown
+from dispatcher import completion, operate, reach, shown
+
+_PROGRAM = "course-runner"
 
 STATE_DIR = ".course-runner"
 """Where `course-runner local` keeps its server's data, below the current folder."""
@@ -81,6 +83,35 @@ def _page(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     return 0
 
 
+def _late(name: str) -> Command:
+    """Return a command of `terminal.commands`, which is loaded only when it is run."""
+
+    def run(options: argparse.Namespace, values: Mapping[str, str]) -> int:
+        return int(getattr(import_module("dispatcher.terminal.commands"), name)(options, values))
+
+    return run
+
+
+def _completion(options: argparse.Namespace, values: Mapping[str, str]) -> int:
+    """Print what makes a shell complete this program's words."""
+    print(completion.script(options.shell, _PROGRAM), end="")
+    return 0
+
+
+def _complete(options: argparse.Namespace, values: Mapping[str, str]) -> int:
+    """Print what may come next; where Redis cannot be asked, without ids."""
+
+    def ids() -> list[str]:
+        try:
+            return [key for key, _ in reach.store(options, values).tasks()]
+        except CourseRunnerError:
+            return []
+
+    for word in completion.candidates(_parser(), options.words, ids):
+        print(word)
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     """Wrong use ends with 64, as wrong settings do; argparse's own 2 means nothing to anybody."""
 
@@ -95,7 +126,7 @@ Add = Callable[[str, Command, str], argparse.ArgumentParser]
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="course-runner",
+        prog=_PROGRAM,
         description="Turns course orders of a Redis list into resumable runs.",
         epilog="Settings are environment variables; see docs/settings.md.",
     )
@@ -117,7 +148,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_looks(add)
     _add_acts(add)
     _add_upkeep(add)
+    _add_completion(add, commands.add_parser("complete"))
     return parser
+
+
+def _add_completion(add: Add, hidden: argparse.ArgumentParser) -> None:
+    sub = add("completion", _completion, "print what makes a shell complete these commands")
+    sub.add_argument("shell", choices=list(completion.SHELLS))
+    hidden.set_defaults(command=_complete)  # without a help text it is not listed
+    hidden.add_argument("words", nargs="*")
 
 
 def _add_looks(add: Add) -> None:
@@ -126,6 +165,11 @@ def _add_looks(add: Add) -> None:
     _add_json(sub)
     sub = add("show", shown.task, "show one task")
     sub.add_argument("task", metavar="ID")
+    _add_json(sub)
+    sub = add("watch", _late("watch"), "show the tasks under way live; plain lines in a pipe")
+    sub.add_argument("tasks", nargs="*", metavar="ID", help="only these, until all have ended")
+    sub = add("top", _late("top"), "show slots, rates and volumes live; once in a pipe")
+    sub.add_argument("--once", action="store_true", help="once, on a terminal too")
     _add_json(sub)
     sub = add("why", shown.why, "say in one sentence why a task is where it is")
     sub.add_argument("task", metavar="ID")

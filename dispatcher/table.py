@@ -78,6 +78,11 @@ def removals(rows: Sequence[Mapping[str, str]], *, dry: bool) -> None:
     _print((head, "NAME", "BECAUSE"), [(r["what"], r["name"], r["reason"]) for r in rows])
 
 
+def columns(head: Sequence[str], *lines: Sequence[str]) -> None:
+    """Print rows of texts below their head."""
+    _print(head, lines)
+
+
 def _print(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
     for line in (head, *lines):
