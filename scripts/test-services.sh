@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers that tests/services.py starts: Redis, PostgreSQL and MariaDB, from Debian's
-# own packages, and starts none of them. Quick when they are there.
+# Installs the servers that tests/services.py starts (Redis, PostgreSQL, MariaDB) and the browser that
+# looks at the page, from Debian's own packages, and starts none of them. Quick when they are there.
 # Needs Debian or Ubuntu, and root (or sudo without a password) only when something is missing.
-#   scripts/test-services.sh [redis] [postgresql] [mariadb]      default: all three
+#   scripts/test-services.sh [redis] [postgresql] [mariadb] [chromium]      default: all
 set -euo pipefail
 
 found() { # found PROGRAM: on PATH, or where Debian keeps servers
@@ -10,13 +10,14 @@ found() { # found PROGRAM: on PATH, or where Debian keeps servers
 }
 
 packages=()
-for service in "${@:-redis postgresql mariadb}"; do
+for service in "${@:-redis postgresql mariadb chromium}"; do
   for name in $service; do
     case $name in
       redis) found redis-server || packages+=(redis-server) ;;
       postgresql) found initdb || packages+=(postgresql) ;;
       mariadb) found mariadbd && found mariadb-install-db || packages+=(mariadb-server-core mariadb-client-core) ;;
-      *) echo "test-services: unknown service \"$name\"; known are redis, postgresql, mariadb" >&2; exit 64 ;;
+      chromium) found chromium || packages+=(chromium fonts-dejavu-core) ;;
+      *) echo "test-services: unknown service \"$name\"; known are redis, postgresql, mariadb, chromium" >&2; exit 64 ;;
     esac
   done
 done

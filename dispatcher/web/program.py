@@ -7,9 +7,12 @@ along whatever way that one ends.
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -59,8 +62,23 @@ def run(values: dict[str, str], executor: str, *, until_eof: bool = False) -> No
         sight.close()
 
 
-def _server(page: PageSettings, model: Model, hands: Hands) -> uvicorn.Server:
-    held: list[uvicorn.Server] = []
+class _Server(uvicorn.Server):
+    """Takes a signal as what it means, an end in order: exit code 0, as all our programs do."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Heed SIGTERM and SIGINT while serving."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _server(page: PageSettings, model: Model, hands: Hands) -> _Server:
+    held: list[_Server] = []
     app = application(model, hands, page, lambda: held[0].should_exit)
     config = uvicorn.Config(
         app,
@@ -73,7 +91,7 @@ def _server(page: PageSettings, model: Model, hands: Hands) -> uvicorn.Server:
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=PATIENCE,
     )
-    held.append(uvicorn.Server(config))
+    held.append(_Server(config))
     return held[0]
 
 
