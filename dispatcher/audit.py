@@ -89,9 +89,11 @@ def audit(snapshot: Snapshot) -> Audit:
     """Hold the law against a snapshot."""
     views = {v.record.task.key: v for v in snapshot.views if v.record and v.record.task}
     claimed = {key for keys in snapshot.claimed.values() for key in keys}
-    ids = {*snapshot.queued, *claimed, *views, *snapshot.board}
+    ids = {*claimed, *views, *snapshot.board}
     places = {key: _place(key, snapshot, views, claimed) for key in ids}
     counts = Counter(place for place in places.values() if place)
+    # What is queued and no more may be a hundred thousand, and is held once.
+    counts["queued"] += sum(key not in ids for key in snapshot.queued)
     counts["dead"] = snapshot.dead
     findings = [
         *(_lost(key, snapshot.board[key]) for key in sorted(ids) if places[key] == LOST),
