@@ -33,8 +33,9 @@ class Pace:
     """Times of a watch, in seconds."""
 
     least: float = 1.0
-    most: float = 30.0
-    """Rest after a first, and after many failures in a row; drawn at random below that."""
+    most: float = 10.0
+    """Rest after a first, and after many failures in a row; drawn at random below that. So long may
+    a server that is back wait for us: there are two watches, not thousands of them."""
     watch: tuple[float, float] = (240.0, 300.0)
     """How long one watch is asked for, drawn at random so that many do not end at once."""
     silence: float = 100.0
@@ -77,6 +78,7 @@ class Watch(Generic[T]):
         self._listed = 0.0
         self._contact = time.monotonic()
         self._failures = 0
+        self._expired = 0
         self._complaint = ""
         self._said = ""
         name = f"watch {path.rpartition('/')[2]}"
@@ -144,8 +146,10 @@ class Watch(Generic[T]):
         """Say a new complaint once, then rest: longer each time, at random, or as asked."""
         self._failures += 1
         asked = error.retry_after if isinstance(error, Retryable) else None
-        # Expired versions are everyday life; only a server that expires them at once is trouble.
-        if isinstance(error, Expired) and self._failures == 1:
+        # Expired versions are everyday life, the more so after an outage, and wait for nothing;
+        # only a server that expires them at once is trouble.
+        self._expired += isinstance(error, Expired)
+        if isinstance(error, Expired) and self._expired == 1:
             return
         self._complain(error)
         most = min(self._pace.most, self._pace.least * 2 ** min(self._failures, 10))
@@ -161,7 +165,7 @@ class Watch(Generic[T]):
 
     def _went_well(self) -> None:
         self._contact = time.monotonic()
-        self._failures, self._complaint, self._said = 0, "", ""
+        self._failures, self._expired, self._complaint, self._said = 0, 0, "", ""
 
     # --- list -------------------------------------------------------------------------------------
     def _list(self) -> None:

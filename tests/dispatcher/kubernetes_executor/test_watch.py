@@ -253,6 +253,19 @@ def test_a_server_that_forgets_at_once_is_not_asked_all_the_time(api: ApiServer,
     assert all(pause >= QUICK.least for pause in pauses[1:])
 
 
+def test_a_server_that_is_back_and_has_forgotten_is_asked_at_once(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    """A 410 after an outage is no further failure: it is answered by a list without a rest."""
+    rig = Rig(api, tmp_path, replace(QUICK, least=60, most=120))
+    api.wrong("watch", refuse(429, "TooManyRequests", "later", Retry_After="0"))
+    api.wrong("watch", refuse(410, "Expired", "too old"))
+    rig.start()
+    rig.watching(3)
+    assert len(api.seen("list")) == 2
+    rig.close()
+
+
 def test_a_throttled_watch_waits_as_told(api: ApiServer, tmp_path: Path) -> None:
     """Retry-After is heeded, though the usual rest is shorter."""
     api.wrong("watch", refuse(429, "TooManyRequests", "later", Retry_After="1"))
