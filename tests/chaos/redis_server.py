@@ -29,6 +29,11 @@ class RedisServer:
         """The address for those who are to suffer."""
         return f"redis://{self.proxy.host}:{self.proxy.port}/0"
 
+    @property
+    def direct_url(self) -> str:
+        """The address for those who are not."""
+        return f"redis://127.0.0.1:{self._port}/0"
+
     def start(self) -> None:
         """Start it, with what it had."""
         command = [

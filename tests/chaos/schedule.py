@@ -49,6 +49,9 @@ WEIGHTS = {
 LENGTHS = {Kind.PAUSE: 4.0, Kind.FREEZE: 2.0, Kind.REFUSE: 2.0, Kind.KILL: 1.0, Kind.DIE: 1.0}
 """Seconds that a fault lasts at most; a dispatcher stays away so long. Others are over at once."""
 
+ABSENCE = (65.0, 100.0)
+"""Seconds of an absence: longer than a heartbeat counts, and than a promised slot does (60 s)."""
+
 HABITS: tuple[tuple[int, dict[str, str], str], ...] = (
     (70, {}, "completed"),
     (8, {"1": "exit 75"}, "completed"),
@@ -83,6 +86,11 @@ class Fault:
     seconds: float = 0.0
     point: str = ""
 
+    @property
+    def absence(self) -> bool:
+        """Whether it keeps a dispatcher away for a minute or more."""
+        return self.seconds >= ABSENCE[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -97,16 +105,26 @@ class Schedule:
         return {order.task: order.end for order in self.orders if order.end and not order.copy}
 
     @property
+    def pauses(self) -> int:
+        """How many dispatchers are paused for so long that all they were granted has lapsed."""
+        long = [fault for fault in self.faults if fault.absence]
+        return sum(fault.kind is Kind.PAUSE for fault in long)
+
+    @property
     def malformed(self) -> int:
         """How many messages are no orders."""
         return sum(order.end is None for order in self.orders)
 
 
-def draw(seed: int, orders: int, seconds: float, every: float = 0.7) -> Schedule:
-    """Draw a schedule: faults about `every` so many seconds, orders all the time."""
+def draw(seed: int, orders: int, seconds: float, every: float = 0.7, absences: int = 0) -> Schedule:
+    """Draw a schedule: faults about `every` so many seconds, orders all the time.
+
+    `absences`: how often a dispatcher is away, paused or killed, for a minute or more.
+    """
     dice = Random(seed)
     messages = sorted(_orders(dice, orders, seconds * 0.7), key=lambda order: order.at)
-    return Schedule(tuple(messages), tuple(_faults(dice, seconds, every)))
+    faults = [*_faults(dice, seconds, every), *_absences(dice, seconds, absences)]
+    return Schedule(tuple(messages), tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
 def _orders(dice: Random, count: int, seconds: float) -> Iterator[Order]:
@@ -132,3 +150,10 @@ def _faults(dice: Random, seconds: float, every: float) -> Iterator[Fault]:
         kind = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         length = dice.uniform(0.2, 1.0) * LENGTHS.get(kind, 0.0)
         yield Fault(at, kind, dice.random(), length, dice.choice(POINTS))
+
+
+def _absences(dice: Random, seconds: float, count: int) -> Iterator[Fault]:
+    """Two of three are pauses: who was killed remembers nothing that could be wrong by then."""
+    for number in range(count):
+        kind = Kind.KILL if number % 3 == 2 else Kind.PAUSE
+        yield Fault(dice.uniform(1, seconds * 0.7), kind, dice.random(), dice.uniform(*ABSENCE))

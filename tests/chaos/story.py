@@ -69,6 +69,8 @@ class Story:
         self.dispatchers = Dispatchers(dispatchers, folder, {**settings, **ground.settings})
         self._count = dispatchers
         self._faults: Counter[str] = Counter()
+        self._absent: set[int] = set()
+        """Dispatchers that are away for a minute or more: nothing else happens to them."""
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
@@ -109,9 +111,18 @@ class Story:
     def _do(self, fault: Fault) -> None:
         number = int(fault.whom * self._count)
         over = fault.at + fault.seconds
-        if self._begin(fault, number):
-            self._faults[fault.kind.value] += 1
-            self._at(over, lambda: self._finish(fault, number))
+        if self._is_spared(fault, number) or not self._begin(fault, number):
+            return
+        self._faults[fault.kind.value + " for a minute or more" * fault.absence] += 1
+        if fault.absence:
+            self._absent.add(number)
+        self._at(over, lambda: self._finish(fault, number))
+
+    def _is_spared(self, fault: Fault, number: int) -> bool:
+        """Whether the victim is away; and one dispatcher at least never is."""
+        if fault.kind not in (Kind.KILL, Kind.DIE, Kind.STOP, Kind.PAUSE):
+            return False
+        return number in self._absent or (fault.absence and len(self._absent) + 1 >= self._count)
 
     def _begin(self, fault: Fault, number: int) -> bool:
         weather = self._redis.proxy
@@ -137,6 +148,8 @@ class Story:
         return True
 
     def _finish(self, fault: Fault, number: int) -> None:
+        if fault.absence:
+            self._absent.discard(number)
         match fault.kind:
             case Kind.KILL | Kind.STOP:
                 self.dispatchers.start(number)
@@ -153,13 +166,17 @@ class Story:
     def _settle(self) -> None:
         """Wait until every order has ended as it must; what has not by then is a loss."""
         began, renewed = time.monotonic(), False
-        while time.monotonic() - began < PATIENCE and (self._losses() or self._left()):
+        while time.monotonic() - began < PATIENCE and self._is_open():
             self.dispatchers.start_all()
             if not renewed and time.monotonic() - began > AUDIT_AFTER and not self._left():
                 self.dispatchers.end(0, signal.SIGTERM)
                 self.dispatchers.start(0)
                 renewed = True
             time.sleep(0.2)
+
+    def _is_open(self) -> bool:
+        """Whether something has yet to come; a verdict is on the board before its volume has it."""
+        return bool(self._losses() or self._left() or self._unjudged(self._ends()))
 
     def _ends(self) -> dict[str, str]:
         client, tasks = self._redis.client, list(self._schedule.ends)

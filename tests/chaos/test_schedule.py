@@ -8,6 +8,8 @@ import pytest
 
 from contract.errors import BadMessage
 from contract.task import Task
+from dispatcher.promises import LASTS
+from dispatcher.store import HEARTBEAT
 from tests.chaos.schedule import Kind, draw
 
 
@@ -23,6 +25,14 @@ def test_every_kind_of_fault_and_of_order_comes_up() -> None:
     assert len(schedule.ends) == 500
     assert schedule.malformed and any(order.copy for order in schedule.orders)
     assert all(fault.at < 300 for fault in schedule.faults)
+
+
+def test_absences_outlast_what_a_dispatcher_was_granted() -> None:
+    schedule = draw(3, 50, 200, absences=6)
+    absences = [fault for fault in schedule.faults if fault.absence]
+    assert len(absences) == 6 and schedule.pauses == 4
+    assert all(fault.seconds > max(LASTS, HEARTBEAT) for fault in absences)
+    assert not any(fault.absence for fault in draw(3, 50, 200).faults)
 
 
 def test_what_must_be_buried_is_no_order_and_all_else_is() -> None:
