@@ -1,12 +1,14 @@
-"""How the dispatcher's cost grows with live tasks and queued orders, on a real API server.
+"""How the dispatcher's cost grows with live tasks and queued orders, on an API server of its own.
 
-    python -m benchmarks.scale [--live 100,1000,10000] [--queued 100,10000,100000]
+    python -m benchmarks.scale [--live 100,1000,10000] [--queued 100000] [--rounds 3]
 
-A bare client makes N claims and N suspended Jobs, as the dispatcher would have made them. Then, per
-N, with the longest queue behind a full MAX_ACTIVE: how long the dispatcher needs from its start to
-ready, its resident memory, its CPU while nothing happens (turns, about one a second), its CPU per
-event of a watch, the time from SIGKILL of one to the next one's ready. Then, with few live tasks:
-orders per second and CPU per order, from queues of several lengths.
+N claims and N Jobs whose runs are at work are put into etcd (`api_server`). Then, per N, without
+and with the longest queue behind a full MAX_ACTIVE: the time from the start to ready, resident
+memory, CPU while nothing happens (turns, about one a second) and per event of a watch, the time
+from a Job that vanishes to its next run, the same when the API server was killed and has forgotten
+what the watch saw last (a new list), and the time until a killed and restarted Redis sees the
+dispatcher at work again. Then, with few live tasks: CPU and time per order handed over, from a
+queue of just these orders and from the longest one, in turn.
 """
 
 from __future__ import annotations
@@ -14,35 +16,127 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-
-from benchmarks.intake import Bare, Bench, _ready
+from benchmarks.api_server import MODEL, NAMESPACE, ApiServer
 from benchmarks.results import machine, save
-from contract.names import object_name
+from contract import names
+from contract.env import Reader
+from contract.handoff import Assignment
 from contract.task import Task
-from dispatcher.embedded import EmbeddedServer
-from tests.cluster import cluster
-from tests.e2e import manifests as installed
-from tests.e2e.kube import Kube
+from dispatcher.executors.kubernetes import manifests, settings
+from dispatcher.store import Store
+from tests.chaos.redis_server import RedisServer
+from tests.services import free_port, until
 
-THREADS = 4
-EVENTS = 400
-ORDERS = 200
-IDLE = 10.0
+COURSE = "https://portal.invalid/course/benchmark/"
+ACCOUNTS = 50
+EVENTS = 200
+PACE = 0.05
+"""Seconds between two events: each is news of its own, as it is with runs that begin and end."""
+ORDERS = 400
+IDLE = 8.0
 """Seconds of watching a dispatcher to which nothing happens."""
-SETTLED = 60.0
-"""Seconds that a start may take until nothing is left of it."""
+SETTLED = 120.0
+"""Seconds that a start may take until nothing is left of it, the first audit among it."""
+IDENTITY = "scale"
+QUEUE = "scale"
+CLAIMS = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"
+JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+STORED = (
+    (CLAIMS, f"/registry/persistentvolumeclaims/{NAMESPACE}"),
+    (JOBS, f"/registry/jobs/{NAMESPACE}"),
+)
 _TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class World:
+    """The servers, and the names of what is live."""
+
+    api: ApiServer
+    redis: RedisServer
+    folder: Path
+    health_port: int
+    live: list[str]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The settings of every dispatcher here."""
+        return {
+            "REDIS_URL": self.redis.direct_url,
+            "QUEUE": QUEUE,
+            "KUBECONFIG": str(self.api.kubeconfig),
+            "NAMESPACE": NAMESPACE,
+            "JOB_IMAGE": "localhost/never-pulled:1",
+            "DISPATCHER_ID": IDENTITY,
+            "HEALTH_PORT": str(self.health_port),
+            "HEALTH_HOST": "127.0.0.1",
+        }
+
+    @property
+    def store(self) -> Store:
+        """Redis as the dispatcher has it."""
+        return Store(self.redis.client, QUEUE, IDENTITY)
+
+    def make_model(self) -> None:
+        """Make one task through the API, and say of its run what a cluster would."""
+        chosen = settings.read(Reader(self.values))
+        task = Task.parse(_order(MODEL, 0))
+        self.api.send("POST", CLAIMS, manifests.claim(task, chosen))
+        self.api.send("POST", JOBS, manifests.job(Assignment(task, 1), chosen, self.values))
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        name = names.object_name(MODEL)
+        bound = {"phase": "Bound", "capacity": {"storage": "20Gi"}}
+        at_work = {"startTime": now, "active": 1, "ready": 1, "uncountedTerminatedPods": {}}
+        for path, status in ((CLAIMS, bound), (JOBS, at_work)):
+            path = f"{path}/{name}/status"
+            self.api.send("PATCH", path, {"status": status}, "merge-patch+json")
+        self.live.append(name)
+
+    def grow_to(self, count: int) -> None:
+        """Put as many more tasks into etcd as are missing."""
+        run = uuid.uuid4().hex[:8]
+        ids = [f"{run}-{n}" for n in range(count - len(self.live))]
+        self.api.copy(STORED, ids)
+        self.live += [names.object_name(one) for one in ids]
+
+    def touch(self, number: int) -> None:
+        """Change a claim, which everybody who watches is told."""
+        path = f"{CLAIMS}/{self.live[number % len(self.live)]}"
+        body = {"metadata": {"annotations": {"benchmark/at": uuid.uuid4().hex}}}
+        self.api.send("PATCH", path, body, "merge-patch+json")
+
+    def job_id(self, name: str) -> str:
+        """Return the uid of a Job, "" without one."""
+        path = f"{JOBS}?fieldSelector=metadata.name%3D{name}"
+        found = self.api.send("GET", path)["items"]
+        return str(found[0]["metadata"]["uid"]) if found else ""
+
+    def fill(self, count: int) -> None:
+        """Let so many orders wait in the queue."""
+        run, pipe = uuid.uuid4().hex[:8], self.redis.client.pipeline(transaction=False)
+        for number in range(count):
+            pipe.lpush(QUEUE, _order(f"{run}-{number}", number))
+            if number % 1000 == 999:
+                pipe.execute()
+        pipe.execute()
+
+
+def _order(task: str, number: int) -> bytes:
+    email = f"account-{number % ACCOUNTS}@example.com"
+    return json.dumps({"taskId": task, "courseUrl": COURSE, "email": email}).encode()
 
 
 class Dispatcher:
@@ -76,7 +170,7 @@ class Dispatcher:
         """Wait until what a start brings is over, the first audit among it."""
         deadline = time.monotonic() + SETTLED
         time.sleep(IDLE)
-        while self.cpu_while(2.0) > 0.3 and time.monotonic() < deadline:
+        while self.cpu_while(2.0) > 0.4 and time.monotonic() < deadline:
             pass
 
     def cpu_while(self, seconds: float) -> float:
@@ -87,18 +181,18 @@ class Dispatcher:
 
 
 @contextmanager
-def dispatcher(bench: Bench, **settings: str) -> Iterator[Dispatcher]:
+def dispatcher(world: World, most: int) -> Iterator[Dispatcher]:
     """A dispatcher that is ready; killed at the end, as a node's death would."""
-    with (bench.folder / "dispatcher.log").open("ab") as log:
+    with (world.folder / "dispatcher.log").open("ab") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "dispatcher"],
-            env={**os.environ, **bench.values, **settings},
+            env={**os.environ, **world.values, "MAX_ACTIVE": str(most)},
             stdout=log,
             stderr=log,
         )
         try:
-            while not _ready():
+            while not _ready(world.health_port):
                 assert process.poll() is None, "the dispatcher has ended; see its log"
                 time.sleep(0.01)
             yield Dispatcher(process, time.perf_counter() - began)
@@ -107,127 +201,175 @@ def dispatcher(bench: Bench, **settings: str) -> Iterator[Dispatcher]:
             process.wait()
 
 
-class Live:
-    """Live tasks, made by a bare client: suspended Jobs, so that no pod is needed."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bare = Bare(bench)
-        self.orders: list[bytes] = []
-        self._bench = bench
-
-    def grow_to(self, count: int) -> None:
-        """Make as many more as are missing."""
-        new = self._bench.orders(count - len(self.orders))
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(self._make, new))
-        self.orders += new
-
-    def _make(self, raw: bytes) -> None:
-        claim, job = map(json.loads, self._bare.bodies(raw))
-        job["spec"]["suspend"] = True
-        self._bare.make((json.dumps(claim).encode(), json.dumps(job).encode()))
-
-    def touch(self, count: int) -> None:
-        """Change `count` claims: as many events of the watch."""
-        names = [object_name(Task.parse(raw).key) for raw in self.orders]
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(self._bare.touch, (names[n % len(names)] for n in range(count))))
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
-def growth(bench: Bench, live: Live, counts: list[int], queued: int) -> list[dict[str, Any]]:
+# --- by live tasks --------------------------------------------------------------------------------
+def growth(world: World, counts: list[int], queued: int) -> list[dict[str, Any]]:
     """Measure at each number of live tasks, with no order queued and with `queued` of them."""
     rows = []
     for count in counts:
-        live.grow_to(count)
+        world.grow_to(count)
         for length in (0, queued):
-            fill(bench, length)
-            rows.append(_at(bench, live, count, length))
+            world.fill(length)
+            rows.append(_at(world, count, length))
             print(rows[-1], flush=True)
-            bench.redis.delete(bench.values["QUEUE"])
+            world.redis.client.delete(QUEUE)
     return rows
 
 
-def _at(bench: Bench, live: Live, count: int, queued: int) -> dict[str, Any]:
-    full = {"MAX_ACTIVE": str(count), "DISPATCHER_ID": "scale"}
-    with dispatcher(bench, **full) as first:
-        first.settle()
-        idle = first.cpu_while(IDLE)
-        began, before = time.perf_counter(), first.cpu_seconds
-        live.touch(EVENTS)
-        time.sleep(1)  # the last events and the turn that they wake
-        spent = first.cpu_seconds - before - idle / IDLE * (time.perf_counter() - began)
+def _at(world: World, count: int, queued: int) -> dict[str, Any]:
+    with dispatcher(world, count) as one:
+        one.settle()
+        idle = one.cpu_while(IDLE) / IDLE
         row = {
             "live": count,
             "queued": queued,
-            "start_s": round(first.start_seconds, 2),
-            "idle_cpu_ms_per_s": round(1000 * idle / IDLE, 1),
-            "cpu_ms_per_event": round(1000 * spent / EVENTS, 2),
-            "resident_mib": round(first.resident_mib, 1),
-            "peak_mib": round(first.peak_mib, 1),
+            "start_s": round(one.start_seconds, 2),
+            "start_cpu_s": round(one.cpu_seconds, 2),
+            "idle_cpu_ms_per_s": round(1000 * idle, 1),
+            "cpu_ms_per_event": round(1000 * _event(world, one, idle), 2),
+            "event_to_run_s": round(_vanished(world), 2),
+            "api_server_back_to_run_s": round(_api_away(world), 2),
+            "redis_back_to_work_s": round(_redis_away(world), 2),
         }
-    with dispatcher(bench, **full) as second:
-        row["recover_s"] = round(second.start_seconds, 2)
+        one.settle()
+        row["resident_mib"] = round(one.resident_mib, 1)
+        row["peak_mib"] = round(one.peak_mib, 1)
+    row["load_1m"] = round(os.getloadavg()[0], 1)
     return row
 
 
-def fill(bench: Bench, count: int) -> None:
-    """Let `count` orders wait in the queue."""
-    pipe = bench.redis.pipeline(transaction=False)
-    for raw in bench.orders(count):
-        pipe.lpush(bench.values["QUEUE"], raw)
-    pipe.execute()
+def _event(world: World, one: Dispatcher, idle: float) -> float:
+    """Processor time of one event, beyond what idle turns would have taken meanwhile."""
+    began, before = time.perf_counter(), one.cpu_seconds
+    for number in range(EVENTS):
+        world.touch(number)
+        time.sleep(PACE)
+    time.sleep(1)  # the last event and the turn that it wakes
+    return (one.cpu_seconds - before - idle * (time.perf_counter() - began)) / EVENTS
 
 
-def queues(bench: Bench, lengths: list[int], live: int) -> list[dict[str, Any]]:
-    """Measure the hand-over of some orders from the end of queues of several lengths."""
-    rows = []
-    for length in lengths:
-        fill(bench, max(length, ORDERS))
-        most = {"MAX_ACTIVE": str(live + ORDERS), "DISPATCHER_ID": "scale"}
-        goal = max(length, ORDERS) - ORDERS
-        began = time.perf_counter()
-        with dispatcher(bench, **most) as one:
-            while bench.redis.llen(bench.values["QUEUE"]) > goal or _claimed(bench):
-                time.sleep(0.005)
-            took = time.perf_counter() - began - one.start_seconds
-            spent = one.cpu_seconds
-        rows.append({"queued": length, "seconds": round(took, 2), "cpu_s": round(spent, 2)})
-        print(rows[-1], flush=True)
-        bench.redis.delete(bench.values["QUEUE"])
-        live += ORDERS
-    return rows
+def _vanished(world: World) -> float:
+    """Seconds from the removal of a Job to the one that takes its place."""
+    name = world.live.pop()  # each another: the slot of a run that vanishes twice is kept a minute
+    world.live.insert(0, name)
+    known = world.job_id(name)
+    began = time.perf_counter()
+    world.api.send("DELETE", f"{JOBS}/{name}", {"propagationPolicy": "Background"})
+    until(lambda: world.job_id(name) not in ("", known), "the next run is made", 120)
+    return time.perf_counter() - began
 
 
-def _claimed(bench: Bench) -> int:
-    return int(bench.redis.llen(f"{bench.values['QUEUE']}:claimed:scale"))
+def _api_away(world: World) -> float:
+    """The same, from the moment that a killed API server, whose memory is gone, is ready again."""
+    world.api.stop_api()
+    world.api.start_api()
+    return _vanished(world)
+
+
+def _redis_away(world: World) -> float:
+    """Seconds from a restarted Redis' first answer to the dispatcher's next heartbeat."""
+    world.redis.kill()
+    time.sleep(3)  # long enough to be met by a turn or two
+    world.redis.start()
+    beat = names.heartbeat_key(QUEUE, IDENTITY)
+    world.redis.client.delete(beat)
+    began = time.perf_counter()
+    until(lambda: world.redis.client.exists(beat), "the dispatcher is at work again", 60)
+    return time.perf_counter() - began
+
+
+# --- by queued orders -----------------------------------------------------------------------------
+def queues(world: World, queued: int, rounds: int) -> dict[str, Any]:
+    """Measure the hand-over of some orders from a short queue and from a long one, in turn."""
+    lengths = (ORDERS, queued)
+    taken: dict[int, list[tuple[float, float]]] = {length: [] for length in lengths}
+    for number in range(rounds + 1):
+        for length in lengths:
+            figures = _hand_over(world, length)
+            print(length, figures, "" if number else "(warm-up)", flush=True)
+            if number:
+                taken[length].append(figures)
+    rows = [_row(length, taken[length]) for length in lengths]
+    short, long = rows
+    costs = ("cpu_ms_per_order", "ms_per_order")
+    return {
+        "orders": ORDERS,
+        "rounds": rounds,
+        "rows": rows,
+        "ratio": {cost: round(long[cost] / short[cost], 3) for cost in costs},
+    }
+
+
+def _row(length: int, figures: list[tuple[float, float]]) -> dict[str, Any]:
+    seconds, cpu = (statistics.median(values) for values in zip(*figures, strict=True))
+    return {
+        "queued": length,
+        "ms_per_order": round(1000 * seconds / ORDERS, 2),
+        "cpu_ms_per_order": round(1000 * cpu / ORDERS, 2),
+    }
+
+
+def _hand_over(world: World, length: int) -> tuple[float, float]:
+    """Return seconds and processor time of handing over `ORDERS` of `length` orders.
+
+    Intake is paused until the start and its audit are over.
+    """
+    world.fill(length)
+    world.store.pause()
+    live = len(world.live)
+    with dispatcher(world, live + ORDERS) as one:
+        one.settle()
+        before, began = one.cpu_seconds, time.perf_counter()
+        world.store.resume()
+        while world.store.waiting() > length - ORDERS or world.store.claimed():
+            time.sleep(0.005)
+        figures = time.perf_counter() - began, one.cpu_seconds - before
+    world.redis.client.delete(QUEUE)
+    found = world.api.send("GET", CLAIMS)["items"]
+    world.live = [item["metadata"]["name"] for item in found]
+    assert len(world.live) == live + ORDERS, "an order was handed over twice, or not at all"
+    return figures
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """All servers, of which nothing is left at the end but their logs."""
+    api, redis = ApiServer(folder), RedisServer(folder / "redis")
+    redis.start()
+    try:
+        api.start()
+        made = World(api, redis, folder, free_port(), [])
+        made.make_model()
+        yield made
+    finally:
+        api.close()
+        redis.kill()
 
 
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--live", default="100,1000,10000")
-    parser.add_argument("--queued", default="200,10000,100000")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp"))
+    parser.add_argument("--queued", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    counts, lengths = ([int(n) for n in text.split(",")] for text in (options.live, options.queued))
-    kubeconfig = cluster.ensure_up()
-    kube = Kube(cluster.kubectl(), kubeconfig, f"scale-{uuid.uuid4().hex[:6]}")
-    kube.apply(installed.namespace(kube.namespace))
-    kube.apply(*installed.rights(kube.namespace))
-    folder = options.folder / kube.namespace
-    folder.mkdir()
-    try:
-        with EmbeddedServer(folder) as server:
-            url = server.url.reveal()
-            bench = Bench(kube, kubeconfig, redis.Redis.from_url(url), url, folder)
-            live = Live(bench)
-            live.grow_to(counts[0])
-            result = {"machine": machine(), "orders_of_a_queue": ORDERS}
-            result["by_queue"] = queues(bench, lengths, counts[0])
-            result["by_live"] = growth(bench, live, counts, lengths[-1])
-            save("scale", result)
-    finally:
-        kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    counts = [int(number) for number in options.live.split(",")]
+    result: dict[str, Any] = {"machine": machine(), "load_before": os.getloadavg()[0]}
+    with world(Path(tempfile.mkdtemp(prefix="course-runner-scale-"))) as made:
+        made.grow_to(counts[0])
+        result["by_live"] = growth(made, counts, options.queued)
+    save("scale", result)
+    with world(Path(tempfile.mkdtemp(prefix="course-runner-scale-"))) as made:
+        made.grow_to(counts[0])
+        result["by_queue"] = queues(made, options.queued, options.rounds)
+    save("scale", result)
 
 
 if __name__ == "__main__":
