@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,32 @@ def test_a_task_tells_its_state_its_way_and_its_log(town: Town, page: Page) -> N
     assert data["log"] == ["run 1 of task 5"]
     assert data["volume"]["task"] == "5"
     assert page.get("/api/v1/overview").json()["slots"] == 3
+
+
+def test_items_of_the_manifest_are_shown_with_what_came_since(town: Town, page: Page) -> None:
+    """Those that are not complete come first; what the journal has finished counts."""
+    town.push(7, {"1": "hold"})
+    town.until(lambda: town.starts(7), "it runs")
+    state = town.staging / "Task_7" / ".state"
+    files = [
+        {"key": "a", "kind": "video", "path": "c/1.mp4", "state": "planned", "size": 5},
+        {"key": "b", "kind": "video", "path": "c/2.mp4", "state": "planned", "size": 6},
+        {"key": "c", "kind": "quiz", "path": "c/3.html", "state": "skipped", "reason": "DRM"},
+    ]
+    (state / "manifest.json").write_text(json.dumps({"schema": 1, "files": files}))
+    (state / "fetched.jsonl").write_text('{"key": "a", "path": "c/1.mp4", "size": 7}\n{"key": ')
+    (state / "state.json").write_text('{"done": {"fetch": 100.0}}')
+    until(lambda: page.get("/api/v1/tasks/7").json().get("volume"), "its volume is seen")
+    data = page.get("/api/v1/tasks/7").json()
+    shown = [(i["path"], i["state"], i["size"], i["reason"]) for i in data["items"]]
+    assert shown == [
+        ("c/3.html", "skipped", None, "DRM"),
+        ("c/2.mp4", "planned", 6, ""),
+        ("c/1.mp4", "complete", 7, ""),
+    ]
+    assert data["item_counts"] == {"complete": 1, "planned": 1, "skipped": 1}
+    assert data["timeline"][0] == {"at": 100.0, "what": "fetch done", "attempt": None, "detail": ""}
+    assert "DRM" in page.get("/task?id=7").text
 
 
 def test_an_order_that_only_the_queue_holds_is_a_task_too(town: Town, page: Page) -> None:
