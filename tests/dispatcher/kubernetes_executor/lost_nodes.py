@@ -1,8 +1,8 @@
-"""The story of two lost nodes: a run on each, and a third order that waits for a slot.
+"""Stories of runs that lose their place: to the loss of a node, to a more important pod.
 
-One node's object is deleted, the other is declared out of service, both after a silence in which
-nothing may be started beside a pod that may still write. It is told in a thread: most of it is
-waiting for the cluster's own controllers.
+Of two lost nodes, one is deleted and the other declared out of service, both after a silence in
+which nothing may be started beside a pod that may still write; a third order waits for a slot. They
+are told in threads: most of it is waiting for the cluster's own controllers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.dispatcher.kubernetes_executor.namespaces import (
     apply,
     kubectl,
     namespace,
+    now_and_then,
 )
 
 LETTERS = "ab"
@@ -50,20 +51,23 @@ def pods_seen(space: str, folder: Path) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def lost_world(space: str, folder: Path) -> Iterator[str]:
-    """Two nodes of ours with room for one pod each, three disks; gives the label and the class."""
-    label = f"lost-{space}"
-    nodes, disks = (f"{label}-1", f"{label}-2"), [f"{label}-{n}" for n in range(3)]
-    for disk in disks:
+def made_world(label: str, folder: Path, *, nodes: int, disks: int) -> Iterator[dict[str, Any]]:
+    """Nodes with room for one pod each, and disks that any node reaches; gives the settings of an
+    executor whose runs go to nodes that have the label, and to such disks.
+    """
+    names_of_nodes = [f"{label}-{n}" for n in range(nodes)]
+    names_of_disks = [f"{label}-{n}" for n in range(disks)]
+    for disk in names_of_disks:
         apply(*made_nodes.network_disk(disk, label, str(folder / disk)))
-    for node in nodes:
+    for node in names_of_nodes:
         made_nodes.make_node(node, label)
+    tolerations = (made_nodes.TOLERATION,)
     try:
-        yield label
+        yield {"node_selector": {label: "yes"}, "storage_class": label, "tolerations": tolerations}
     finally:
-        kubectl("delete", "node", *nodes, "--ignore-not-found")
+        kubectl("delete", "node", *names_of_nodes, "--ignore-not-found")
         kubectl("label", "nodes", "-l", f"{label},!type", f"{label}-")
-        kubectl("delete", "pv", *disks, "--wait=false")
+        kubectl("delete", "pv", *names_of_disks, "--wait=false")
         kubectl("delete", "storageclass", label)
 
 
@@ -101,18 +105,18 @@ def lose_two_nodes(url: str, folder: Path) -> Lost:
         space = stack.enter_context(namespace())
         made = stack.enter_context(jobs_made(space, folder))
         seen = stack.enter_context(pods_seen(space, folder))
-        label = stack.enter_context(lost_world(space, folder))
+        label = f"lost-{space}"
+        where = stack.enter_context(made_world(label, folder, nodes=2, disks=3))
         town = Town(url, space, made)
-        tolerations = ({"key": made_nodes.TAINT, "operator": "Exists"},)
-        where = {"node_selector": {label: "yes"}, "storage_class": label}
-        stack.enter_context(town.dispatcher(TWO_SLOTS, tolerations=tolerations, **where))
+        stack.enter_context(town.dispatcher(TWO_SLOTS, **where))
         nodes = [_begin_on_its_node(town, letter) for letter in LETTERS]
         town.push("c")
         town.until(lambda: all(_works(town, one) for one in LETTERS), "both work")
         for node in nodes:
             made_nodes.fall_silent(node)
-        town.until(lambda: all(map(_unreachable, nodes)), "the cluster knows")
-        kubectl("label", "nodes", "-l", "!type", f"{label}=yes")  # there is another node
+        known = now_and_then(lambda: all(map(_unreachable, nodes)))
+        town.until(known, "the cluster knows")
+        _give_another_node(label)
         early, waiting = {one: town.runs_made(one) for one in LETTERS}, town.left()
         kubectl("delete", "node", nodes[0])
         made_nodes.give_up(nodes[1])
@@ -127,10 +131,53 @@ def lose_two_nodes(url: str, folder: Path) -> Lost:
         )
 
 
+@dataclass(frozen=True)
+class Preempted:
+    """What was seen at the end of an order that had to make room."""
+
+    runs: int
+    failures: dict[str, int]
+
+
+def lose_to_another(url: str, folder: Path) -> Preempted:
+    """Tell the story of a pod that is more important; the order has completed at the return."""
+    with ExitStack() as stack:
+        space = stack.enter_context(namespace())
+        made = stack.enter_context(jobs_made(space, folder))
+        label = f"full-{space}"
+        where = stack.enter_context(made_world(label, folder, nodes=1, disks=1))
+        town = Town(url, space, made)
+        stack.enter_context(town.dispatcher(TWO_SLOTS, **where))
+        node = _begin_on_its_node(town, "a")
+        town.until(lambda: _works(town, "a"), "it works")
+        [pod] = pods(town, "a")
+        apply(*made_nodes.important(space, label))
+        stack.callback(kubectl, "delete", "priorityclass", label)
+        told = now_and_then(lambda: _is_told_to_stop(town, pod))
+        town.until(told, "it is told to make room")
+        made_nodes.stop(space, pod["metadata"]["name"])
+        town.until(now_and_then(lambda: town.runs_made("a") == 2), "the next run is there")
+        _give_another_node(label)
+        kubectl("delete", "node", node)
+        town.until_status("a", "completed", LIMIT)
+        failures = json.loads(_marks(town, "a")[names.FAILURES])
+        return Preempted(town.runs_made("a"), failures)
+
+
+def _is_told_to_stop(town: Town, pod: dict[str, Any]) -> bool:
+    found = [p for p in pods(town, "a") if p["metadata"]["uid"] == pod["metadata"]["uid"]]
+    return any("deletionTimestamp" in p["metadata"] for p in found)
+
+
+def _give_another_node(label: str) -> None:
+    """Let the machine's own node be one of those that runs may go to."""
+    kubectl("label", "nodes", "-l", "!type", f"{label}=yes")
+
+
 def _begin_on_its_node(town: Town, letter: str) -> str:
     """Push an order, let its pod work on the node that has room; return the node's name."""
     town.push(letter)
-    town.until(lambda: placed(town, letter), f"{letter} has its node")
+    town.until(now_and_then(lambda: placed(town, letter)), f"{letter} has its node")
     made_nodes.begin(town.space, pods(town, letter)[0]["metadata"]["name"])
     return placed(town, letter)
 

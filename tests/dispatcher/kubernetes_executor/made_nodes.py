@@ -15,6 +15,7 @@ from tests.dispatcher.kubernetes_executor.namespaces import kubectl
 
 TAINT = "course-runner-test"
 """Keeps everybody else's pods away."""
+TOLERATION = {"key": TAINT, "operator": "Exists"}
 ROOM = {"cpu": "1", "memory": "2Gi", "pods": "1", "ephemeral-storage": "1Gi"}
 
 
@@ -37,19 +38,58 @@ def give_up(name: str) -> None:
 
 def begin(space: str, pod: str) -> None:
     """Say that the pod's container works, as the kubelet would."""
+    _tell(space, pod, "Running", {"running": {"startedAt": _now()}})
+
+
+def stop(space: str, pod: str) -> None:
+    """Say that the container has stopped as it was told, and let go of the pod."""
+    end = {"exitCode": 143, "startedAt": _now(), "finishedAt": _now()}
+    _tell(space, pod, "Failed", {"terminated": end})
+    kubectl("delete", "pod", pod, "-n", space, "--force", "--grace-period=0", "--wait=false")
+
+
+def _tell(space: str, pod: str, phase: str, state: dict[str, Any]) -> None:
+    works = "running" in state
     status = {
         "name": "job",
         "image": "x",
         "imageID": "x",
-        "ready": True,
+        "ready": works,
         "restartCount": 0,
-        "state": {"running": {"startedAt": _now()}},
+        "state": state,
     }
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": _now()}
-    says = {"phase": "Running", "conditions": [ready], "containerStatuses": [status]}
-    patch = json.dumps({"status": says})
-    words = ("--subresource=status", "--type=strategic", "-p", patch)
+    ready = {"type": "Ready", "status": str(works), "lastTransitionTime": _now()}
+    says = {"phase": phase, "conditions": [ready], "containerStatuses": [status]}
+    words = ("--subresource=status", "--type=strategic", "-p", json.dumps({"status": says}))
     kubectl("patch", "pod", pod, "-n", space, *words)
+
+
+def important(space: str, label: str) -> list[dict[str, Any]]:
+    """A pod before which others must give way, for the nodes of a label, with its class."""
+    head = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+    container = {
+        "name": "x",
+        "image": "x",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    spec = {
+        "priorityClassName": label,
+        "nodeSelector": {label: "yes", "type": "made-by-a-test"},
+        "tolerations": [TOLERATION],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+    }
+    meta = {"name": "important", "namespace": space}
+    return [
+        {**head, "metadata": {"name": label}, "value": 1000},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec},
+    ]
 
 
 def network_disk(name: str, storage_class: str, path: str) -> list[dict[str, Any]]:

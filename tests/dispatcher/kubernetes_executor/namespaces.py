@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +40,21 @@ def kubectl(*words: str, given: object = None) -> str:
     done = tried(*words, given=given)
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
+
+
+def now_and_then(true: Callable[[], object], every: float = 0.5) -> Callable[[], object]:
+    """Return a question that is asked at most so often, for those that cost a process each time."""
+    next_time = 0.0
+
+    def ask() -> object:
+        nonlocal next_time
+        if time.monotonic() < next_time:
+            return False
+        found = true()
+        next_time = time.monotonic() + every
+        return found
+
+    return ask
 
 
 def apply(*objects: dict[str, Any]) -> None:

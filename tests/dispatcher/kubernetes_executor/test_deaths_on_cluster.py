@@ -22,13 +22,19 @@ from tests.cluster import cluster
 from tests.dispatcher.kubernetes_executor.cluster_town import LIMITS, Town
 from tests.dispatcher.kubernetes_executor.growth import GROWING, Grown, grow, growing_class
 from tests.dispatcher.kubernetes_executor.job_watch import jobs_made
-from tests.dispatcher.kubernetes_executor.lost_nodes import Lost, lose_two_nodes
+from tests.dispatcher.kubernetes_executor.lost_nodes import (
+    Lost,
+    Preempted,
+    lose_to_another,
+    lose_two_nodes,
+)
 from tests.dispatcher.kubernetes_executor.made_nodes import most_alive
 from tests.dispatcher.kubernetes_executor.namespaces import (
     apply,
     kubectl,
     namespace,
     need_cluster,
+    now_and_then,
     tried,
 )
 from tests.dispatcher.kubernetes_executor.outside import COMMAND, SECRET, Outside, outside
@@ -168,7 +174,7 @@ class Deaths:
     def await_run(self, letter: str, number: int, made: int) -> str:
         """Wait until run `number`, the Job `made` of all, can be told to stop; its pod's name."""
         self.town.until(
-            lambda: self.over.is_set() or self._works(letter, number, made),
+            now_and_then(lambda: self.over.is_set() or self._works(letter, number, made)),
             f"run {number} of {letter} works",
             LIMIT,
         )
@@ -229,6 +235,7 @@ class Elsewhere:
     """What goes on beside the town."""
 
     lost: Future[Lost]
+    preempted: Future[Preempted]
     grown: dict[str, Future[Grown]]
 
 
@@ -271,11 +278,12 @@ def elsewhere(
     with ExitStack() as stack:
         made = stack.enter_context(jobs_made(space, folder))
         stack.enter_context(growing_class(growing))
-        pool = stack.enter_context(ThreadPoolExecutor(3))
+        pool = stack.enter_context(ThreadPoolExecutor(4))
         lost = pool.submit(lose_two_nodes, redis7, folder)
+        preempted = pool.submit(lose_to_another, redis7, folder)
         stories = {point: Story(redis7, space, folder, point, made) for point in GROWING}
         grown = {point: pool.submit(grow, story, growing) for point, story in stories.items()}
-        yield Elsewhere(lost, grown)
+        yield Elsewhere(lost, preempted, grown)
 
 
 def refuse_retries(stack: ExitStack, town: Town) -> None:
@@ -301,7 +309,8 @@ def refuse_retries(stack: ExitStack, town: Town) -> None:
     bound = {"policyName": name, "validationActions": ["Deny"]}
     apply({**head, "kind": kind, "spec": spec}, {**head, "kind": f"{kind}Binding", "spec": bound})
     stack.callback(kubectl, "delete", f"{kind},{kind}Binding", name)
-    until(lambda: "Not on a Sunday." in _trial(town.space), "the policy is in force", LIMIT)
+    heard = now_and_then(lambda: "Not on a Sunday." in _trial(town.space))
+    until(heard, "the policy is in force", LIMIT)
 
 
 def _trial(space: str) -> str:
@@ -384,6 +393,14 @@ def test_runs_on_lost_nodes_go_on_elsewhere_never_two_at_once(elsewhere: Elsewhe
     assert lost.runs == {"a": 2, "b": 2}
     assert lost.failures == {"a": {"disrupted": 1}, "b": {"disrupted": 1}}
     assert lost.most == {"a": 1, "b": 1}
+
+
+def test_a_run_that_makes_room_for_a_more_important_pod_goes_on_elsewhere(
+    elsewhere: Elsewhere,
+) -> None:
+    """The scheduler's preemption is a disruption like any other: free, and counted."""
+    preempted = elsewhere.preempted.result(LIMIT)
+    assert (preempted.runs, preempted.failures) == (2, {"disrupted": 1})
 
 
 def test_the_watch_of_pods_would_see_two_at_once() -> None:
