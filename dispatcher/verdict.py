@@ -50,6 +50,8 @@ _FINAL = frozenset({WEBHOOK_REFUSED}) | frozenset(
 )
 _STOPPED = CATEGORIES[ExitCode.STOPPED]
 _FULL = CATEGORIES[ExitCode.VOLUME_FULL]
+_FREE = (_STOPPED, DISRUPTED)
+"""Ends that are no failure of the run: they cost no budget but their own."""
 GROWTH = 2
 """A full volume is made this many times as large, once."""
 _NOT_DELIVERED = CATEGORIES[ExitCode.NOT_DELIVERED]
@@ -98,13 +100,16 @@ def judge_report(run: Run, ending: Ending, record: Record, limits: Limits, now: 
     outcome = _known(record)
     if run.phase is Phase.SUCCEEDED:
         return Verdict(outcome)
-    count = record.failures.get("report", 0)
-    failures = {**record.failures, "report": count + 1}
     words = last_words(ending)
     why = words.summary
-    if count >= len(limits.temporary) or words.category in _FINAL:
+    is_free = words.category in _FREE
+    cause = f"report_{words.category}" if is_free else "report"
+    schedule = free_restarts(limits.stopped) if is_free else limits.temporary
+    count = record.failures.get(cause, 0)
+    failures = {**record.failures, cause: count + 1}
+    if count >= len(schedule) or words.category in _FINAL:
         return Verdict(_not_passed_on(outcome, why), failures=failures)
-    return Verdict(outcome, now + limits.temporary[count], True, failures, why=why)
+    return Verdict(outcome, now + schedule[count], True, failures, why=why)
 
 
 def _known(record: Record) -> Outcome:
@@ -232,7 +237,7 @@ def free_restarts(count: int) -> tuple[float, ...]:
 
 
 def _schedule(category: str, limits: Limits) -> tuple[float, ...]:
-    if category in (_STOPPED, DISRUPTED):
+    if category in _FREE:
         return free_restarts(limits.stopped)
     if category == _NOT_DELIVERED:
         return limits.webhook

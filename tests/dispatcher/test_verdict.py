@@ -382,6 +382,18 @@ def test_a_closing_run_has_a_budget_of_its_own() -> None:
     assert verdict.failures == {"temporary": 99, "report": 1}
 
 
+@pytest.mark.parametrize("how", [TAKEN[0], with_words(ExitCode.STOPPED)], ids=str)
+def test_a_closing_run_that_is_taken_away_goes_on_for_free_but_not_for_ever(how: Ending) -> None:
+    known = OWED
+    for wait in free_restarts(LIMITS.stopped):
+        verdict = judge_report(CLOSING, how, known, LIMITS, NOW)
+        assert (verdict.retry_at, verdict.report) == (NOW + wait, True)
+        assert "report" not in (verdict.failures or {})
+        known = replace(known, failures=verdict.failures or {})
+    last = judge_report(CLOSING, how, known, LIMITS, NOW)
+    assert (last.retry_at, last.report) == (None, False)
+
+
 def test_a_closing_run_without_a_known_outcome_still_reports_a_failure() -> None:
     verdict = judge_report(replace(CLOSING, phase=Phase.SUCCEEDED), ending(0), RECORD, LIMITS, NOW)
     assert verdict.outcome.category == CRASHED
