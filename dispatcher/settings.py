@@ -62,7 +62,7 @@ class Settings:
     """Folder of the tasks on one machine."""
     log_format: str
     health_port: int
-    """Port of /healthz and /readyz; 0 switches them off."""
+    """Port of /healthz, /readyz and /metrics; 0 switches them off."""
     health_host: str
     limits: Limits
     environment: Mapping[str, str]

@@ -4,6 +4,7 @@
 # Needs Debian or Ubuntu, and root (or sudo without a password) only when something is missing.
 #   scripts/test-services.sh [redis] [postgresql] [mariadb] [chromium]      default: all
 set -euo pipefail
+[ $# -gt 0 ] || "$(dirname "$0")/promtool.sh"
 
 found() { # found PROGRAM: on PATH, or where Debian keeps servers
   command -v "$1" >/dev/null || compgen -G "/usr/sbin/$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null

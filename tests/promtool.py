@@ -1,4 +1,4 @@
-"""promtool, which checks metrics and rules; `scripts/test-services.sh promtool` brings it."""
+"""promtool, which checks metrics and rules; `scripts/promtool.sh` brings it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,10 @@
 {{- if and .Values.monitoring.prometheusRule.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}yes{{ end }}
 {{- end }}
 
+{{- define "course-runner.podMonitor" -}}
+{{- if and .Values.monitoring.podMonitor.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}yes{{ end }}
+{{- end }}
+
 {{/* What it means that there is no admission policy; "" where there is one. */}}
 {{- define "course-runner.admissionNote" -}}
 {{- if not (include "course-runner.admissionPolicy" .) }}

@@ -65,6 +65,11 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{/* What tells the metrics of this release's dispatchers from others', as Prometheus labels them. */}}
+{{- define "course-runner.scraped" -}}
+namespace={{ .Release.Namespace | quote }},pod=~"{{ include "course-runner.stem" . }}-dispatcher-.*"
+{{- end }}
+
 {{/* Labels of the runs' pods, as the dispatcher makes them: those of this release, and of its test. */}}
 {{- define "course-runner.jobSelector" -}}
 matchLabels:
