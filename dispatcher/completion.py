@@ -89,8 +89,7 @@ class _Place:
         action = self._words[0]
         if isinstance(action, argparse._SubParsersAction):
             found = action.choices.get(word)
-            if found is not None:
-                self._enter(found)
+            self._enter(found or argparse.ArgumentParser(add_help=False))
         elif action.nargs not in ("*", "+"):
             self._words.pop(0)
 

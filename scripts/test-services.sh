@@ -2,7 +2,7 @@
 # Installs the servers that tests/services.py starts (Redis, PostgreSQL, MariaDB) and the browser that
 # looks at the page, from Debian's own packages, and starts none of them. Quick when they are there.
 # Needs Debian or Ubuntu, and root (or sudo without a password) only when something is missing.
-#   scripts/test-services.sh [redis] [postgresql] [mariadb] [chromium]      default: all
+#   scripts/test-services.sh [redis] [postgresql] [mariadb] [chromium] [shells]      default: all
 set -euo pipefail
 [ $# -gt 0 ] || "$(dirname "$0")/promtool.sh"
 
@@ -11,14 +11,15 @@ found() { # found PROGRAM: on PATH, or where Debian keeps servers
 }
 
 packages=()
-for service in "${@:-redis postgresql mariadb chromium}"; do
+for service in "${@:-redis postgresql mariadb chromium shells}"; do
   for name in $service; do
     case $name in
       redis) found redis-server || packages+=(redis-server) ;;
       postgresql) found initdb || packages+=(postgresql) ;;
       mariadb) found mariadbd && found mariadb-install-db || packages+=(mariadb-server-core mariadb-client-core) ;;
       chromium) found chromium || packages+=(chromium fonts-dejavu-core) ;;
-      *) echo "test-services: unknown service \"$name\"; known are redis, postgresql, mariadb, chromium" >&2; exit 64 ;;
+      shells) for shell in zsh fish; do found $shell || packages+=($shell); done ;; # completion is tried in them
+      *) echo "test-services: unknown service \"$name\"; known are redis, postgresql, mariadb, chromium, shells" >&2; exit 64 ;;
     esac
   done
 done

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +19,7 @@ import redis
 from contract.env import Secret
 from dispatcher.store import Store, connect
 from tests.dispatcher.own_redis import OwnRedis
+from tests.dispatcher.terminal.pseudo import Terminal
 from tests.services import until
 
 PROGRAM = str(Path(sys.executable).with_name("course-runner"))
@@ -68,39 +64,6 @@ def environment(home: OwnRedis, place: Path) -> dict[str, str]:
         "STAGING_DIR": str(place / "Staging_Download"),
         "RCLONE_REMOTE": "/nowhere",
     }
-
-
-class Terminal:
-    """A program on a terminal of 30 lines and 120 columns, and all that it wrote."""
-
-    def __init__(self, words: Sequence[str], env: dict[str, str], place: Path) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
-        self.process = subprocess.Popen(
-            words, cwd=place, env=env, stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        self.raw = ""
-
-    def read(self) -> str:
-        """What was written since the beginning, without colours and moves of the cursor."""
-        while select.select([self._master], [], [], 0.05)[0]:
-            try:
-                piece = os.read(self._master, 65536)
-            except OSError:  # the other side is closed
-                break
-            if not piece:
-                break
-            self.raw += piece.decode("utf-8", "replace")
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw)
-
-    def close(self) -> None:
-        """End it, if it has not ended."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._master)
 
 
 @contextmanager
