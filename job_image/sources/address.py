@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -11,15 +12,24 @@ PORTS = {"http": 80, "https": 443}
 Origin = tuple[str, str, int | None]
 
 
+_PLAIN = re.compile(
+    r"(https?)://([a-z0-9.-]+(?::[0-9]{1,5})?)(/[A-Za-z0-9._~%/=:@!$&'()*+,-]*)"
+    r"(?:\?([A-Za-z0-9._~%/=:@!$&'()*+,;-]*))?"
+)
+"""The common form, read at a tenth of the cost: nothing in it needs a rule of its own."""
+
+
 @lru_cache(256)  # each address is looked at several times in a row
 def parts(url: str) -> SplitResult:
     """Return the parts of an address; all empty when it is none."""
-    try:
-        found = urlsplit(url)
-        _server(found.scheme, found.netloc)
-    except ValueError:
-        return _NOTHING
-    return found
+    if plain := _PLAIN.fullmatch(url):
+        found = SplitResult(plain[1], plain[2], plain[3], plain[4] or "", "")
+    else:
+        try:
+            found = urlsplit(url)
+        except ValueError:
+            return _NOTHING
+    return found if _is_server(found.scheme, found.netloc) else _NOTHING
 
 
 @lru_cache(64)
@@ -29,10 +39,18 @@ def _server(scheme: str, netloc: str) -> Origin:
     return scheme, (found.hostname or "").lower(), found.port or PORTS.get(scheme)
 
 
+def _is_server(scheme: str, netloc: str) -> bool:
+    try:
+        _server(scheme, netloc)
+    except ValueError:
+        return False
+    return True
+
+
 def is_http(url: str) -> bool:
     """Whether a text is an http address."""
     found = parts(url)
-    return found.scheme in ("http", "https") and bool(found.hostname)
+    return found.scheme in ("http", "https") and bool(_server(found.scheme, found.netloc)[1])
 
 
 def host(url: str) -> str:

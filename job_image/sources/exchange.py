@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from job_image.sources.line import FIRST, Broken, Line
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: |\r?\n|$)")
+_HEADER = re.compile(r"^([^:\n]*):(.*)$", re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,15})\s*(?:;[^\n]*)?\r?\n")
 _BODILESS = (204, 304)
@@ -32,6 +33,10 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a header, or `default`: asked for a dozen times per answer."""
+        return self._values.get(name.lower(), default)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._values
@@ -189,11 +194,9 @@ def _parse(raw: bytes) -> tuple[int, Headers, bool]:
         _odd("speaks no HTTP/1.1")
     values: dict[str, str] = {}
     text = (_FOLD.sub(b" ", raw) if b"\n " in raw or b"\n\t" in raw else raw).decode("latin-1")
-    for each in text.split("\n")[1:]:
-        name, colon, value = each.partition(":")
-        if colon:
-            key, value = name.strip().lower(), value.strip()
-            values[key] = f"{values[key]}, {value}" if key in values else value
+    for name, value in _HEADER.findall(text, found.end()):
+        key, value = name.strip().lower(), value.strip()
+        values[key] = f"{values[key]}, {value}" if key in values else value
     asked = values.get("connection", "").lower()
     keeps = "close" not in asked and (found[1] == b"1" or "keep-alive" in asked)
     return int(found[2]), Headers(values), keeps

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +21,7 @@ from job_image.sources.plan import File
 from job_image.sources.share import Range, Share
 from job_image.sources.space import Space, full
 from job_image.sources.tally import Tally
-from job_image.sources.wire import Answer, Wire
+from job_image.sources.wire import Answer, Opened, Wire
 from job_image.stop import Stop
 
 CHUNK = 1024 * 1024
@@ -61,17 +60,14 @@ class Carrier:
         self.came = 0
         """Bytes that the request under way has brought."""
 
-    @contextmanager
-    def ask(self, headers: Mapping[str, str], mine: Range) -> Iterator[Answer]:
+    def ask(self, headers: Mapping[str, str], mine: Range) -> Opened:
         """Ask for a range by an address that is good, when requests are welcome."""
         self._stop.check()
         self._means.patience.pause(self._stop)
         self.came = 0
         self._url = self._means.links.get(self._file.key, self._file.lecture, self._stop)
         watch = partial(self._share.watch, mine)
-        with self._means.wire.open(self._url, {**_IDENTITY, **headers}, watch=watch) as answer:
-            self._stop.check()
-            yield answer
+        return self._means.wire.open(self._url, {**_IDENTITY, **headers}, watch=watch)
 
     def is_usable(self, answer: Answer) -> bool:
         """Whether an answer is none of the refusals, or is one of a range.
@@ -98,6 +94,7 @@ class Carrier:
         """Write the body, up to its end or that of the range. `stop`: where it is to end."""
         for piece in self._pieces(answer):
             if stop is not None and mine.at + len(piece) > stop:
+                self._means.tally.came(len(piece), kept=0)
                 raise Unanswered(f"{answer.host} sent more than it had announced.")
             if self._keep(piece, mine) < len(piece) or (mine.is_over and mine.stop != stop):
                 return  # the rest of it is for another line
@@ -110,7 +107,7 @@ class Carrier:
             total = part.known.total
             raise full(self._file.path, total and total - part.here) from exc
         self._means.space.used(self._file.key, kept)
-        self._means.tally.came(0, kept=kept)
+        self._means.tally.came(len(piece), kept=kept)
         return kept
 
     def _pieces(self, answer: Answer) -> Iterator[memoryview]:
@@ -118,7 +115,6 @@ class Carrier:
         while piece := answer.piece(CHUNK):
             self._stop.check()
             self.came += len(piece)
-            self._means.tally.came(len(piece), kept=0)
             yield piece
             if time.monotonic() - began >= self._means.pace.read:
                 if self.came - before < PROGRESS:

@@ -22,6 +22,8 @@ IMAGE_LIMIT = 60
 EXTENSION_LIMIT = 16
 
 _DASHED = str.maketrans(dict.fromkeys("/\\|\u2044\u2215\u29f8\uff0f\uff3c", "-"))
+_EASY = re.compile(r"[A-Za-z0-9 ._,;()&'!+=@#$%~-]*")
+"""What needs no cleaning but for its spaces."""
 _DROPPED = str.maketrans(dict.fromkeys('<>:"?*', None))
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _EXTENSION = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9_+-]*")
@@ -31,6 +33,8 @@ _JOINERS = "\u200c\u200d"
 
 def clean(text: str) -> str:
     """Return `text` without what a file system, a shell window or a reader stumbles over."""
+    if _EASY.fullmatch(text):
+        return " ".join(text.split())
     text = unicodedata.normalize("NFC", text).translate(_DASHED).translate(_DROPPED)
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
@@ -104,9 +108,9 @@ class Names:
 
     def unique(self, folder: str, name: str) -> str:
         """Return `folder/name`, the name with ` (2)` and so on before its extension if taken."""
-        stem, extension = split(name)
         number, candidate = 1, name
         while _key(f"{folder}/{candidate}") in self._taken:
+            stem, extension = split(name)
             number += 1
             mark = f" ({number}){extension}"
             candidate = cut(stem, NAME_LIMIT - len(mark.encode())).rstrip(". ") + mark
@@ -116,4 +120,6 @@ class Names:
 
 
 def _key(path: str) -> str:
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", path).casefold())

@@ -194,7 +194,7 @@ class Part:
             os.close(self._file)
             self._file = None
 
-    def become(self, target: Path) -> None:
+    def become(self, target: Path | str) -> None:
         """Give the finished file its name. Its bytes are durable; the name is once `Manifest.write`
         has synced the folder: until then a power cut may cost the file, and never make half of one.
         """
@@ -203,10 +203,20 @@ class Part:
             os.fdatasync(file)
             self.close()
             fault.point("fetch:recorded")
-            _rename(self._path, target)
+            rename(self._path, target)
             fault.point("fetch:named")
         self._forget_note()
         self._gather()
+
+    def is_small(self) -> bool:
+        """Whether it is fetched again rather than gone on with."""
+        return not self._noted and self.offset <= SMALL
+
+    def hand_over(self) -> str:
+        """Let go of a whole small file, which is not durable yet; return where it is."""
+        self.close()
+        self._forget_note()
+        return self._path
 
     def drop(self) -> None:
         """Remove all that there is."""
@@ -221,10 +231,11 @@ class Part:
         """Return the open file, locked and cut to what is good."""
         if self._file is None:
             with refusals(self._path):
-                file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                file, is_new = _touch(self._path)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.ftruncate(file, self._scatter.end if self._scatter else self.offset)
+                    if not is_new:
+                        os.ftruncate(file, self._scatter.end if self._scatter else self.offset)
                 except OSError:
                     os.close(file)
                     raise
@@ -275,12 +286,21 @@ class Part:
         self._noted = self._has_note = True
 
 
-def _rename(path: str, target: Path) -> None:
+def _touch(path: str) -> tuple[int, bool]:
+    """Open a file; whether it is a new one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_EXCL, 0o644), True
+    except FileExistsError:
+        return os.open(path, flags, 0o644), False
+
+
+def rename(path: str, target: Path | str) -> None:
     """Give a file its name; its folder is made when it turns out to be missing."""
     try:
         os.replace(path, target)  # noqa: PTH105 - a path object costs a tenth of a small file
     except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(path).replace(target)
 
 

@@ -10,10 +10,11 @@ the volume's word for what is done: a complete course costs two requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
-from contract.errors import NotEntitled, Temporary
+from contract.errors import CourseRunnerError, NotEntitled, Temporary
 from job_image.context import Context
 from job_image.sources import (
     Fetched,
@@ -106,6 +107,7 @@ class _Fetch:
             self._log.event("RESUME", "Trying %d failed files once more.", len(failed))
             failed = self._all(failed)
         self._write_texts(made)
+        self._hands.land()
         return self._finish(made, failed)
 
     def _equip(self, made: Plan) -> Hands:
@@ -191,13 +193,19 @@ class _Fetch:
 
     def _all(self, files: Collection[File]) -> dict[File, Temporary]:
         """Have all files; return the failed ones in their order, each with its first error."""
-        failed = self._crew.run(
-            files,
-            self._context.stop,
-            self._tally.speak,
-            self._wire.abort,
-            lambda: self._tally.received,
-        )
+        try:
+            failed = self._crew.run(
+                files,
+                self._context.stop,
+                self._tally.speak,
+                self._wire.abort,
+                lambda: self._tally.received,
+            )
+        except CourseRunnerError:
+            with suppress(CourseRunnerError):  # the first one tells more
+                self._hands.land()
+            raise
+        self._hands.land()
         errors = {file_of(job): error for job, error in reversed(list(failed.items()))}
         return {file: errors[file] for file in files if file in errors}
 

@@ -95,9 +95,10 @@ class _Look:
 
     def settle(self, file: File) -> None:
         """Put a file that is aside into its place; forget a record whose file is not there."""
-        record, target = self._manifest.records.get(file.key), self._root / file.path
+        record = self._manifest.records.get(file.key)
         if record is None:
             return
+        target = self._root / file.path
         if self._is_aside(record):
             self._manifest.finished(Record(file.key, file.path, record.size, record.etag))
             fault.point("fetch:placing")

@@ -70,6 +70,7 @@ class Share:
         self._open: list[Range] = []
         self._may_split = False
         self._failures = 0
+        self._is_awaited = False
 
     def next(self, stop: Stop) -> Range | None:
         """Return what the file's own thread is to bring next; None when the file is whole.
@@ -82,6 +83,7 @@ class Share:
                     return None
                 if found := self._find(time.monotonic()):
                     return found
+                self._is_awaited = True
                 self._lock.wait(TICK)
             stop.check()
 
@@ -125,6 +127,7 @@ class Share:
     def begin(self, mine: Range, known: Known) -> None:
         """Begin the file anew: the owner's range is all of it, and nobody else has any."""
         with self._lock:
+            self._may_split = False
             self._revoke(but=mine)
             self.part.begin(known)
             mine.at, mine.stop, mine.known = 0, known.total, known
@@ -139,16 +142,18 @@ class Share:
     def drop(self) -> None:
         """Forget all bytes."""
         with self._lock:
+            self._may_split = False
             self._revoke()
             self.part.drop()
 
+    def is_worth(self, total: int | None) -> bool:
+        """Whether a file of so many bytes has enough for two lines."""
+        return 0 < 2 * self._least <= (total or 0)
+
     def allow(self, may: bool) -> bool:
-        """Say whether further lines may help; return whether there is enough for one."""
+        """Say whether further lines may help with what is there now; return what holds."""
         with self._lock:
-            total = self.part.known.total or 0
-            self._may_split = bool(
-                may and self._least and self._failures < FAILURES and total >= 2 * self._least
-            )
+            self._may_split = may and self._failures < FAILURES
             return self._may_split
 
     def helped(self, mine: Range, *, failed: bool = False, for_good: bool = False) -> None:
@@ -225,4 +230,5 @@ class Share:
         for one in self._open:
             if one.stop == mine.at and mine.left:
                 one.stop = mine.stop
-        self._lock.notify_all()
+        if self._is_awaited:
+            self._lock.notify_all()

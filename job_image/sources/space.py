@@ -9,12 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 from contract.errors import VolumeFull
 from job_image.sources.figures import size
 
 ADVICE = 'Order it again with a larger volumeSize and "force": true, or let the volume grow.'
+
+BELIEVED = 1.0
+"""Seconds for which a look at the volume is believed."""
+PLENTY = 1 << 30
+"""Bytes that must be left over for that."""
 
 
 class Space:
@@ -24,10 +30,12 @@ class Space:
         self._root = root
         self._lock = threading.Lock()
         self._needs: dict[str, int] = {}
+        self._looked = -BELIEVED
+        self._seen = 0
 
     def check(self, need: int, what: str) -> None:
         """Raise `VolumeFull` when `need` more bytes do not fit."""
-        free = self._free()
+        free = self._free(need)
         if free is not None and need > free:
             raise VolumeFull(
                 f"The volume is too small: {what} needs {size(need)} more, "
@@ -38,7 +46,7 @@ class Space:
     def reserve(self, key: str, need: int, what: str) -> None:
         """Promise `need` bytes to a file. Raise `VolumeFull` when all promises do not fit."""
         with self._lock:
-            others = sum(bytes_ for name, bytes_ in self._needs.items() if name != key)
+            others = sum(self._needs.values()) - self._needs.get(key, 0)
             self.check(need + others, what if not others else f"{what}, with what is under way,")
             self._needs[key] = need
 
@@ -52,10 +60,19 @@ class Space:
         with self._lock:
             self._needs.pop(key, None)
 
-    def _free(self) -> int | None:
-        """Return the free bytes; None where the file system does not tell."""
+    def _free(self, need: int) -> int | None:
+        """Return the free bytes; None where the file system does not tell.
+
+        A look of the last second that found plenty is believed: small files are not worth another.
+        """
+        now = time.monotonic()
+        if now - self._looked < BELIEVED and need < self._seen - PLENTY:
+            return self._seen
         found = os.statvfs(self._root)
-        return found.f_bavail * found.f_frsize if found.f_blocks else None
+        if not found.f_blocks:
+            return None
+        self._looked, self._seen = now, found.f_bavail * found.f_frsize
+        return self._seen
 
 
 def full(what: str, missing: int | None) -> VolumeFull:

@@ -9,8 +9,7 @@ progress, beginnings anew, renewals in a row, seconds of 429.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from contract.errors import Temporary
 from job_image.sources import ranges
@@ -102,9 +101,13 @@ class Transfer:
             self._compare(answer, overlap)
             self._reserve(reply.known.total)
             self._share.go_on(mine, reply.known)
+        if self._share.is_worth(reply.known.total):
+            self._share_out(answer)
+        return self._take(answer, reply, mine)
+
+    def _share_out(self, answer: Answer) -> None:
         if self._share.allow(ranges.may_split(answer.headers, self._part.known)):
             self._call()
-        return self._take(answer, reply, mine)
 
     def _begin(self, mine: Range, known: Known) -> None:
         if self._part.offset:
@@ -115,8 +118,12 @@ class Transfer:
     def _take(self, answer: Answer, reply: Reply, mine: Range) -> bool:
         """Write the body; whether its end proves that the file is complete."""
         encoded = answer.decode = ranges.is_encoded(answer.headers)
-        with self._whole_or_nothing(encoded):
+        try:
             self._carrier.take(answer, mine, reply.stop)
+        except Unanswered:
+            if encoded:  # there is no going on with half of a packed body
+                self._forget()
+            raise
         if self._part.known.total is not None:
             return self._part.offset == self._part.known.total
         return self._is_end_proven(answer)
@@ -133,16 +140,6 @@ class Transfer:
             return True
         self._open_end = self._part.offset
         return False
-
-    @contextmanager
-    def _whole_or_nothing(self, encoded: bool) -> Iterator[None]:
-        """Drop the bytes of a compressed body that breaks off: there is no going on with it."""
-        try:
-            yield
-        except Unanswered:
-            if encoded:
-                self._forget()
-            raise
 
     def _compare(self, answer: Answer, overlap: int) -> None:
         """Read the bytes that are here already and compare. Raise `_Changed` when they differ."""

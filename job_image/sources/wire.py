@@ -10,11 +10,11 @@ second header would otherwise survive a redirect to a stranger.
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from contract.env import Secret
@@ -36,6 +36,9 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]|"
 
 Watch = Callable[[Line | None], None]
 """Told of the line that a request is on, for another thread may have to end it."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~%/:=&?+,-]+")
+"""What needs no quoting."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -83,6 +86,22 @@ class Answer:
         return self._exchange.settle()
 
 
+class Opened:
+    """An answer to be put away after use. A class, because it is paid for at every small file."""
+
+    __slots__ = ("_answer", "_put_away", "_watch")
+
+    def __init__(self, answer: Answer, watch: Watch, put_away: Callable[[Answer], None]) -> None:
+        self._answer, self._watch, self._put_away = answer, watch, put_away
+
+    def __enter__(self) -> Answer:
+        return self._answer
+
+    def __exit__(self, *_: object) -> None:
+        self._watch(None)
+        self._put_away(self._answer)
+
+
 class Wire:
     """Connections to the platform and its CDN. Thread-safe."""
 
@@ -96,7 +115,6 @@ class Wire:
         self._idle: dict[Place, list[Line]] = defaultdict(list)
         self._busy: set[Line] = set()
 
-    @contextmanager
     def open(
         self,
         url: str,
@@ -104,19 +122,14 @@ class Wire:
         *,
         stay: bool = False,
         watch: Watch | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Opened:
         """Ask for `url` and give the answer, whatever its status.
 
         `stay`: a redirect away from the platform raises `Misconfigured` instead of being followed.
         `watch` is given each line before it is asked, and None before it may serve others.
         """
-        answer = self._ask(url, headers, stay, watch or _nobody)
-        try:
-            yield answer
-        finally:
-            if watch:
-                watch(None)
-            self._put_away(answer)
+        watch = watch or _nobody
+        return Opened(self._ask(url, headers, stay, watch), watch, self._put_away)
 
     def abort(self) -> None:
         """Let every read that waits fail now."""
@@ -230,7 +243,8 @@ def _target(url: str) -> tuple[Place, str]:
     parts = address.parts(url)
     scheme, host, port = address.origin(url)
     query = f"?{parts.query}" if parts.query else ""
-    return Place(scheme, host, port or 0), quote((parts.path or "/") + query, _SAFE)
+    asked = (parts.path or "/") + query
+    return Place(scheme, host, port or 0), asked if _PLAIN.fullmatch(asked) else quote(asked, _SAFE)
 
 
 def _sent_away(host: str, url: str) -> Misconfigured:
