@@ -163,13 +163,13 @@ class Intake:
         task = order.task
         fault.point("intake:claimed")
         self._check_awake(task)
-        self._slots.check()
         self._executor.ensure_volume(task)
         if task.force:
             mark = {names.ACCEPTED: fingerprint(order.raw)}
             self._executor.mark(names.object_name(task.key), mark)
         fault.point("intake:volume")
         attempt = order.record.attempt if order.record else 1
+        self._slots.check()  # last: only a sleep between this and the request goes unseen
         began = self._executor.start_run(Assignment(task, attempt))
         self._sightings.handed_over(order.raw)
         fault.point("intake:run")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dispatcher.executors import Busy
 from dispatcher.promises import LASTS, Promise
@@ -21,11 +21,27 @@ from dispatcher.views import View
 TRIES = 3
 """Times that leave is asked for anew when other dispatchers were faster."""
 
+STALE = LASTS / 2
+"""Seconds after which a look, or a grant, is too old to start a run by."""
+
+WARY = 10.0
+"""Seconds without a grant after so long a sleep: what others have started meanwhile is promised no
+more, and the news of it are still on their way."""
+
 
 class Slots:
     """Gives leave to start runs. Called from one thread, but for `unused` and `check`."""
 
-    def __init__(self, store: Store, most: int, identity: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        most: int,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._wary_until = float("-inf")
         self._store = store
         self._most = most
         self._identity = identity
@@ -41,22 +57,23 @@ class Slots:
         """Return how many runs may be started by what is alive at this look."""
         self._look(views)
         _, promised = self._promised()
-        return max(0, self._most - len(self._taken(promised)))
+        return max(0, self._most - len(self._taken(promised))) if self._is_awake() else 0
 
     def grant(self, wanted: Sequence[str]) -> set[str]:
         """Return which of the tasks of these names may start their next run now."""
-        for _ in range(TRIES if wanted else 0):
+        for _ in range(TRIES if wanted and self._is_awake() else 0):
+            asked_at = self._clock()
             state, promised = self._promised()
             made = self._choose(wanted, self._taken(promised))
             if not made or self._store.promise(state, made):
-                self._granted_at = time.monotonic()
+                self._granted_at = asked_at
                 self._mine.update({one.name: one for one in made if one not in promised})
                 return {one.name for one in made}.union(self._alive.intersection(wanted))
         return set()
 
     def check(self) -> None:
         """Raise `Busy` when leave was given so long ago that it may have lapsed."""
-        if time.monotonic() - self._granted_at > LASTS / 2:
+        if self._clock() - self._granted_at > STALE:
             raise Busy("The slot was granted too long ago; it is asked for anew.")
 
     def unused(self, name: str) -> None:
@@ -66,7 +83,17 @@ class Slots:
             if promise is not None:
                 self._unused.add(promise)
 
+    def _is_awake(self) -> bool:
+        """Whether what was seen last tells what is alive now."""
+        now = self._clock()
+        fresh = self._looked_at is not None and now - self._looked_at <= STALE
+        return fresh and now >= self._wary_until
+
     def _look(self, views: Iterable[View]) -> None:
+        now = self._clock()
+        if self._looked_at is not None and now - self._looked_at > STALE:
+            self._wary_until = now + WARY
+        self._looked_at = now
         alive, self._due, self._ended = set(), {}, {}
         for view in views:
             if view.record is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,9 +10,9 @@ import redis
 
 from contract import names
 from contract.env import Secret
-from dispatcher.executors import Holding, Phase
-from dispatcher.promises import LASTS
-from dispatcher.slots import Slots
+from dispatcher.executors import Busy, Holding, Phase
+from dispatcher.promises import LASTS, Promise
+from dispatcher.slots import STALE, WARY, Slots
 from dispatcher.store import Store, connect
 from dispatcher.views import View, view
 from tests.dispatcher.tasks import failed, hold, judged, run, task, volume, waiting
@@ -145,3 +145,83 @@ def test_promises_of_the_dead_lapse_by_themselves(url: str) -> None:
         assert lapses is not None and LASTS - 5 <= float(lapses) - now <= LASTS  # type: ignore[arg-type]
         client.zadd(key, {member: now})
     assert slots(url, "b", 1).free([]) == 1
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class LateStore(Store):
+    """Redis whose answer to a promise is read late: the process was stopped in between."""
+
+    clock: Clock
+    late = 0.0
+
+    def promise(self, state: str, promises: Sequence[Promise]) -> bool:
+        made = super().promise(state, promises)
+        self.clock.now += self.late
+        return made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def timed(url: str, clock: Clock) -> tuple[Slots, LateStore]:
+    """The slots of a dispatcher whose time is the clock's."""
+    store = LateStore(connect(Secret(url)), QUEUE, "a")
+    store.clock = clock
+    return Slots(store, 5, "a", clock), store
+
+
+def test_an_old_look_is_no_ground_for_a_run(url: str, clock: Clock) -> None:
+    """Who slept between look and grant does not know what others have started since."""
+    one, _ = timed(url, clock)
+    assert one.free([]) == 5
+    clock.now += STALE + 1
+    assert one.grant(named("1")) == set()
+
+
+def test_after_a_sleep_news_are_awaited_first(url: str, clock: Clock) -> None:
+    """What others started during it is promised no more, and not seen yet."""
+    one, _ = timed(url, clock)
+    assert one.free([]) == 5
+    clock.now += 90
+    assert one.free([]) == 0
+    assert one.grant(named("1")) == set()
+    clock.now += WARY
+    assert one.free(views(alive("2"))) == 4
+    assert one.grant(named("1")) == set(named("1"))
+
+
+def test_turns_that_follow_each_other_are_no_sleep(url: str, clock: Clock) -> None:
+    one, _ = timed(url, clock)
+    for _turn in range(5):
+        clock.now += STALE - 1
+        one.free([])
+    assert one.grant(named("1")) == set(named("1"))
+
+
+def test_a_grant_counts_from_when_it_was_asked_for(url: str, clock: Clock) -> None:
+    """Its answer may be read when it has lapsed."""
+    one, store = timed(url, clock)
+    one.free([])
+    store.late = STALE + 1
+    one.grant(named("1"))
+    with pytest.raises(Busy):
+        one.check()
+
+
+def test_a_fresh_grant_may_be_used(url: str, clock: Clock) -> None:
+    one, _ = timed(url, clock)
+    one.free([])
+    one.grant(named("1"))
+    clock.now += STALE - 1
+    one.check()
