@@ -39,7 +39,7 @@ from contract.task import Task
 from dispatcher.embedded import EmbeddedServer
 from dispatcher.executors.kubernetes import manifests, settings
 from tests.cluster import cluster
-from tests.e2e import manifests as installed
+from tests.e2e import objects as installed
 from tests.e2e.kube import Kube, until
 
 THREADS = 8

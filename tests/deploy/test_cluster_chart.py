@@ -7,7 +7,6 @@ policies are enforced while these run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,48 +17,46 @@ from playground.portal import TOKEN
 from playground.portal.accounts import ALL
 from playground.receiver import Answer
 from tests.cluster import cluster
-from tests.deploy import installed, probes
-from tests.deploy.installed import Release, World, values
-from tests.e2e import manifests
+from tests.deploy import probes
+from tests.e2e.ground import cluster_with
 from tests.e2e.kube import until
+from tests.e2e.objects import secret
+from tests.e2e.release import Release, gone, namespace, secrets, values
+from tests.e2e.world import World, world_around
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def outside(
+    redis7: str, postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """The cluster with all images and walls, and what is outside it."""
-    try:
-        cluster.ensure_up()
-        cluster.load_images()
-        cluster.load_redis()
-        cluster.enforce_policies()
-    except cluster.ClusterError as exc:
-        if os.environ.get("CI"):
-            pytest.fail(str(exc))
-        pytest.skip(str(exc))
-    with installed.world(tmp_path_factory.mktemp("chart")) as made:
+    cluster_with(cluster.load_images, cluster.load_redis, cluster.enforce_policies)
+    with world_around(redis7, postgres, tmp_path_factory.mktemp("chart")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def release(outside: World) -> Iterator[Release]:
     """The release that most tests share, by Helm 4."""
-    with installed.namespace("chart") as kube:
-        kube.apply(*installed.secrets())
+    with namespace("chart") as kube:
+        kube.apply(*secrets(outside))
         made = Release(outside, kube, "shop", cluster.helm())
-        made.install(values(outside))
-        yield made
-        made.helm("uninstall", made.name, "--wait")
+        with made.installed(values(outside)):
+            yield made
 
 
 def test_an_installation_with_its_own_redis_does_an_order(release: Release) -> None:
-    """`helm install`, an order, and everything is done: uploaded, announced once, let go of."""
+    """`helm install`, an order, and everything is done: uploaded, recorded in the database,
+    announced once, let go of.
+    """
     release.order(201, "course-1")
     release.until_status(201, "completed")
     assert (release.world.remote / "courses" / "course-1" / "01 - Start").is_dir()
+    assert release.world.backend.states(201) == ["queued", "running", "completed"]
     assert release.world.announced(201) == 1
-    until(installed.gone(release.kube, "pvc", f"{names.LABEL_TASK}=201"), "the claim is gone")
+    until(gone(release.kube, "pvc", f"{names.LABEL_TASK}=201"), "the claim is gone")
     assert release.world.portal.ledger.credentials_at_cdn == []
 
 
@@ -148,12 +145,13 @@ def test_a_run_reaches_what_it_needs_and_nothing_else(release: Release) -> None:
     kube, world = release.kube, release.world
     kube.apply(probes.pod("target", probes.LISTEN, {"a": "target"}))
     target = probes.address(kube, "target")
-    api, cdn, _, webhook = world.ports
+    _, api, cdn, webhook, _, database = world.ports
     host = cluster.host_address()
     places = {
         "platform": (host, api),
         "cdn": (host, cdn),
         "webhook": (host, webhook),
+        "database": (host, database),
         "redis by name": (f"{release.stem}-redis.{kube.namespace}.svc", 6379),
         "another pod": (target, 8000),
         "dispatcher": (probes.address(kube, release.parts("dispatcher")[0]), 8080),
@@ -168,7 +166,7 @@ def test_a_run_reaches_what_it_needs_and_nothing_else(release: Release) -> None:
     for name, labels in who.items():
         kube.apply(probes.pod(name, probes.REACH, labels, PLACES=json.dumps(places)))
     found = {name: probes.found(kube, name) for name in who}
-    needed = ("platform", "cdn", "webhook", "redis by name")
+    needed = ("platform", "cdn", "webhook", "database", "redis by name")
     for name in ("with-token", "without-token"):
         assert all(found[name][place] for place in needed), found
         assert not any(found[name][place] for place in ("another pod", "dispatcher", "host"))
@@ -259,8 +257,8 @@ def test_rotated_secrets_reach_the_next_run(release: Release) -> None:
     world.portal.accounts.grant("rotated-token", ALL)
     world.portal.accounts.revoke(TOKEN)
     release.kube.apply(
-        manifests.secret("platform", {"token": "rotated-token"}),
-        manifests.secret("webhook", {"sign": "rotated-signing-key"}),
+        secret("platform", {"token": "rotated-token"}),
+        secret("webhook", {"sign": "rotated-signing-key"}),
     )
     world.receiver.answer_with(Answer(200))  # it knows the old key only, and would refuse
     release.order(231, "course-31")
@@ -268,7 +266,7 @@ def test_rotated_secrets_reach_the_next_run(release: Release) -> None:
     [delivery] = [d for d in world.receiver.deliveries if d.json.get("task_id") == 231]
     assert delivery.verdicts.status == 401  # so it is signed with the new key
     world.portal.accounts.grant(TOKEN, ALL)
-    release.kube.apply(*installed.secrets())
+    release.kube.apply(*secrets(world))
 
 
 # --- removal, and two releases --------------------------------------------------------------------
@@ -276,8 +274,8 @@ def test_uninstall_leaves_a_running_course_alone_and_says_what_stays(outside: Wo
     """The course is fetched, uploaded and announced without a release; volume and queue stay, and
     Helm says so; installed again (by Helm 3), the release lets go of the volume.
     """
-    with installed.namespace("bye") as kube:
-        kube.apply(*installed.secrets())
+    with namespace("bye") as kube:
+        kube.apply(*secrets(outside))
         # One try at each step in a run: the refused last step then ends it sooner.
         quick = values(outside)
         quick["settings"] |= {"MAX_RETRIES": 1}
@@ -300,7 +298,7 @@ def test_uninstall_leaves_a_running_course_alone_and_says_what_stays(outside: Wo
 
         again = Release(outside, kube, "bye", cluster.helm3())
         again.install(quick)
-        until(installed.gone(kube, "pvc", f"{names.LABEL_TASK}=232"), "the claim is gone", 180)
+        until(gone(kube, "pvc", f"{names.LABEL_TASK}=232"), "the claim is gone", 180)
         assert outside.announced(232) == 1
         again.helm("uninstall", "bye", "--wait")
 
@@ -308,16 +306,21 @@ def test_uninstall_leaves_a_running_course_alone_and_says_what_stays(outside: Wo
 def test_two_releases_in_one_namespace_do_not_touch_each_other(
     release: Release, outside: World
 ) -> None:
-    """The second one has a queue, runs and rights of its own, and goes without a trace on the
-    first one's.
+    """The second one has a queue, runs and rights of its own; it comes, works and goes while a
+    course of the first one is under way, which needs no second run for that.
     """
+    key = outside.stall("course-34")
+    release.order(242, "course-34")
+    outside.await_stall(key)
     second = Release(outside, release.kube, "other", cluster.helm())
     second.install(values(outside))
     second.order(241, "course-33")
     second.until_status(241, "completed")
-    assert release.status(241) == ""
-    assert "241" not in release.log()
+    assert release.status(241) == "" and second.status(242) == ""
+    assert "241" not in release.log() and "242" not in second.log()
     second.helm("uninstall", "other", "--wait")
     release.kube.run("delete", "pvc", f"data-{second.stem}-redis-0")
-    release.order(242, "course-34")
+    outside.portal.release()
     release.until_status(242, "completed")
+    assert release.shown(242)["attempt"] == "1"
+    assert outside.announced(242) == 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.cluster import cluster
-from tests.deploy import installed, probes
+from tests.deploy import probes
+from tests.e2e.ground import cluster_with
 from tests.e2e.kube import Kube, until
+from tests.e2e.release import namespace
 
 pytestmark = pytest.mark.cluster
 
@@ -26,14 +27,8 @@ print(json.dumps({"tools": found, "left": left, "user": os.getuid()}))
 @pytest.fixture(scope="module")
 def kube() -> Iterator[Kube]:
     """A namespace that admits restricted pods alone, with both images at hand."""
-    try:
-        cluster.ensure_up()
-        cluster.load_images()
-    except cluster.ClusterError as exc:
-        if os.environ.get("CI"):
-            pytest.fail(str(exc))
-        pytest.skip(str(exc))
-    with installed.namespace("images") as made:
+    cluster_with(cluster.load_images)
+    with namespace("images") as made:
         yield made
 
 

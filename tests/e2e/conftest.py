@@ -1,35 +1,33 @@
-"""The world of the end-to-end tests, built once."""
+"""The world of the end-to-end tests and one release of the chart in it, both made once."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster import cluster
-from tests.e2e import world
+from tests.e2e.desk import Desk, desk
+from tests.e2e.ground import cluster_with
+from tests.e2e.release import namespace, secrets
+from tests.e2e.world import world_around
+
+SETTINGS = {
+    "MAX_ACTIVE": 2,
+    "WEBHOOK_SCHEDULE": "8s,8s,8s",
+    "KEEP_COMPLETED": "15s",
+}
+"""On top of what a user would set; what one of the scenarios needs and none of the others minds."""
 
 
 @pytest.fixture(scope="session")
-def kubeconfig() -> Path:
-    """A running cluster with the product's images in it."""
-    try:
-        path = cluster.ensure_up()
-        cluster.load_images()
-    except cluster.ClusterError as exc:
-        reason = f"no cluster to test on: {exc}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
-@pytest.fixture(scope="session")
-def town(
-    redis7: str, postgres: str, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[world.Town]:
-    """Queue, portal, receiver, remote and database, and a namespace."""
-    with world.town(redis7, postgres, kubeconfig, tmp_path_factory.mktemp("world")) as built:
-        yield built
+def shop(redis7: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A release that all orders share, on the tests' own Redis, with walls that are enforced."""
+    cluster_with(cluster.load_images, cluster.enforce_policies)
+    with (
+        world_around(redis7, postgres, tmp_path_factory.mktemp("world")) as world,
+        namespace("e2e") as kube,
+    ):
+        kube.apply(*secrets(world))
+        with desk(world, kube, "shop", settings=SETTINGS) as made:
+            yield made

@@ -1,13 +1,11 @@
 """Everything outside the cluster that an order meets: queue, portal, receiver, remote, database.
 
-All of it runs on this machine and is reached by pods at the host's address. `Town.dispatcher`
-installs a dispatcher with a queue of its own, so that tests do not see each other.
+All of it runs on this machine and is reached by pods at the host's address.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 import subprocess
@@ -15,29 +13,30 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
-import sqlalchemy as sa
 
-from contract import names
 from playground.content import Synthetic, sha256, text
-from playground.portal import TOKEN, Portal
+from playground.portal import Portal, actions
 from playground.portal.courses import Article, Caption, Chapter, Course, Video
 from playground.portal.portal import Place
 from playground.receiver import Receiver
 from tests.cluster import cluster
-from tests.e2e import manifests
+from tests.e2e.backend import Backend, backend
 from tests.e2e.forward import Forward
-from tests.e2e.kube import Kube, until
+from tests.e2e.kube import until
 
 API_SECRET = "e2e-body-secret"
 SIGNING_KEY = "e2e-signing-key"
+LONG = "002"
+"""Number of the large lecture in each course."""
 BIG = 24 << 20
 """Bytes of the large lecture: long enough to be interrupted, short enough to fetch in no time."""
+STALLED_AT = BIG // 2
 
 
 def course(slug: str) -> Course:
@@ -55,87 +54,38 @@ def course(slug: str) -> Course:
 
 
 @dataclass
-class Town:
-    """The world around the cluster."""
+class World:
+    """What a release talks to. Addresses are those that pods see."""
 
-    kube: Kube
     portal: Portal
     receiver: Receiver
+    backend: Backend
     redis: redis.Redis
-    engine: sa.Engine
     remote: Path
     redis_url: str
     database_url: str
     rclone_config: str
-    rows: sa.Table = field(init=False)
+    folder: Path
 
-    def __post_init__(self) -> None:
-        self.rows = sa.Table(
-            "tasks",
-            sa.MetaData(),
-            sa.Column("id", sa.Integer, primary_key=True),
-            sa.Column("status", sa.Text),
+    @property
+    def ports(self) -> list[int]:
+        """All that runs may reach of this machine."""
+        remote = int(self.rclone_config.rpartition(":")[2])
+        urls = (
+            *(self.portal.url, self.portal.cdn_url, self.receiver.url),
+            *(self.redis_url, self.database_url),
         )
-        self.rows.create(self.engine, checkfirst=True)
+        return [remote, *(urlsplit(url).port or 0 for url in urls)]
 
-    @contextmanager
-    def dispatcher(self, **environment: str) -> Iterator[Desk]:
-        """A dispatcher in a pod with a queue of its own, gone at the end with all it made."""
-        name = f"d-{uuid.uuid4().hex[:8]}"
-        desk = Desk(self, name, f"e2e:{name}")
-        self.kube.apply(
-            manifests.secret(f"{name}-job", self._secrets(desk)),
-            manifests.dispatcher(name, cluster.DISPATCHER_IMAGE, self._settings(desk, environment)),
-        )
-        try:
-            self.kube.run("rollout", "status", f"deployment/{name}", "--timeout=110s")
-            yield desk
-        finally:
-            self.kube.run("delete", "deployment", name, "--wait=true")
-            selector = f"{names.LABEL_INSTANCE}={name}"
-            self.kube.run("delete", "jobs", f"--selector={selector}", "--wait=true")
-            self.kube.run("delete", "pvc", f"--selector={selector}", "--wait=true")
-            self.kube.run("delete", "secret", f"{name}-job")
+    def stall(self, slug: str) -> str:
+        """Let the large lecture of a course stop in the middle, once; returns its target."""
+        key = f"cdn:{slug}/{LONG}/720.mp4"
+        self.portal.faults.add(key, actions.StallBody(after=STALLED_AT), times=1)
+        return key
 
-    def _secrets(self, desk: Desk) -> dict[str, str]:
-        return {
-            "API_SECRET_KEY": API_SECRET,
-            "WEBHOOK_SIGNING_KEY": SIGNING_KEY,
-            "DATABASE_URL": self.database_url,
-            "PLATFORM_TOKEN": TOKEN,
-            "PROGRESS_REDIS_URL": self.redis_url,
-            "rclone.conf": self.rclone_config,
-        }
-
-    def _settings(self, desk: Desk, environment: dict[str, str]) -> dict[str, str]:
-        return {
-            "REDIS_URL": self.redis_url,
-            "QUEUE": desk.queue,
-            "INSTANCE": desk.name,
-            "NAMESPACE": self.kube.namespace,
-            "JOB_IMAGE": cluster.JOB_IMAGE,
-            "JOB_SECRET": f"{desk.name}-job",
-            "VOLUME_SIZE": "1Gi",
-            "RCLONE_REMOTE": "remote:courses",
-            "RCLONE_CONFIG": "/etc/course-runner/rclone.conf",
-            "WEBHOOK_URL": self.receiver.url,
-            "WEBHOOK_TRIES": "0,1",
-            "RETRY_WAIT": "1s",
-            "KEEP_COMPLETED": "15s",
-            "REAP_MIN_AGE": "1s",
-            **environment,
-        }
-
-    def add_row(self, task: int) -> None:
-        """The backend's row of an order."""
-        with self.engine.begin() as connection:
-            connection.execute(self.rows.insert().values(id=task, status="queued"))
-
-    def row(self, task: int) -> str:
-        """The status in the backend's database."""
-        with self.engine.connect() as connection:
-            query = sa.select(self.rows.c.status).where(self.rows.c.id == task)
-            return str(connection.execute(query).scalar_one())
+    def await_stall(self, key: str) -> None:
+        """Wait until a run is in the middle of it."""
+        self.portal.ledger.wait(lambda ledger: ledger.of(key).stalled, timeout=90)
 
     def uploaded(self, slug: str) -> dict[str, str]:
         """SHA-256 of every file of a course on the remote, by path."""
@@ -154,83 +104,33 @@ class Town:
         """Webhooks that came for a task."""
         return [d for d in self.receiver.deliveries if d.json.get("task_id") == task]
 
-
-@dataclass
-class Desk:
-    """One dispatcher and its queue."""
-
-    town: Town
-    name: str
-    queue: str
-
-    def order(self, task: int, slug: str, **more: Any) -> None:
-        """Push an order as a backend does, its row first."""
-        self.town.add_row(task)
-        self.push({"taskId": task, "courseUrl": self.town.portal.course_url(slug), **more})
-
-    def push(self, message: dict[str, Any] | bytes) -> None:
-        """LPUSH a message."""
-        raw = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.town.redis.lpush(self.queue, raw)
-
-    def status(self, task: int) -> dict[str, str]:
-        """The task's hash."""
-        found = self.town.redis.hgetall(names.task_hash(str(task)))
-        return {k.decode(): v.decode() for k, v in found.items()}  # type: ignore[union-attr]
-
-    def until_status(self, task: int, status: str, seconds: float = 120) -> None:
-        """Wait for a status of the task."""
-        until(
-            lambda: self.status(task).get("status") == status,
-            lambda: f"task {task} is {status} (it is {self.status(task)})\n{self.log()}",
-            seconds,
-        )
-
-    def jobs(self) -> list[dict[str, Any]]:
-        """This dispatcher's Jobs."""
-        return self.town.kube.items("jobs", f"{names.LABEL_INSTANCE}={self.name}")
-
-    def claims(self) -> list[dict[str, Any]]:
-        """This dispatcher's claims."""
-        return self.town.kube.items("pvc", f"{names.LABEL_INSTANCE}={self.name}")
-
-    def pods(self, task: int) -> list[dict[str, Any]]:
-        """The pods of a task."""
-        return self.town.kube.items("pods", f"{names.LABEL_TASK}={task}")
-
-    def log(self) -> str:
-        """The dispatcher's log."""
-        return self.town.kube.run("logs", f"deployment/{self.name}", "--tail=60")
+    def announced(self, task: int) -> int:
+        """How many of them were genuine."""
+        return sum(1 for delivery in self.deliveries(task) if delivery.genuine)
 
 
 @contextmanager
-def town(redis_url: str, database_url: str, kubeconfig: Path, folder: Path) -> Iterator[Town]:
-    """Build the world around a Redis and a PostgreSQL of this machine; it is gone at the end."""
+def world_around(redis_url: str, database_url: str, folder: Path) -> Iterator[World]:
+    """Build it around a Redis and a PostgreSQL of this machine; it is gone at the end."""
     address, bind = cluster.host_address(), cluster.bind_address()
-    kube = Kube(cluster.kubectl(), kubeconfig, f"e2e-{uuid.uuid4().hex[:6]}")
     with ExitStack() as stack:
         remote = folder / "remote"
         s3 = stack.enter_context(s3_server(remote, bind, address))
-        seen_by_pods = [
-            stack.enter_context(reachable(url, bind, address)) for url in (redis_url, database_url)
-        ]
-        portal = Portal([course(f"course-{n}") for n in range(1, 20)], place=Place(host=bind))
+        rows, database = stack.enter_context(backend(database_url))
+        portal = Portal([course(f"course-{n}") for n in range(1, 40)], place=Place(host=bind))
         stack.enter_context(portal)
         receiver = Receiver(secret=API_SECRET, signing_key=SIGNING_KEY, host=bind)
         stack.enter_context(receiver)
-        kube.apply(manifests.namespace(kube.namespace))
-        kube.apply(*manifests.rights(kube.namespace))
-        stack.callback(kube.run, "delete", "namespace", kube.namespace, "--wait=false")
-        yield Town(
-            kube=kube,
+        yield World(
             portal=portal,
             receiver=receiver,
+            backend=rows,
             redis=redis.Redis.from_url(redis_url),
-            engine=sa.create_engine(database_url, poolclass=sa.NullPool),
             remote=remote,
-            redis_url=seen_by_pods[0],
-            database_url=seen_by_pods[1],
+            redis_url=stack.enter_context(reachable(redis_url, bind, address)),
+            database_url=stack.enter_context(reachable(database, bind, address)),
             rclone_config=s3,
+            folder=folder,
         )
 
 

@@ -1,4 +1,4 @@
-"""A release on the real cluster, and the world outside it: portal, receiver, remote."""
+"""A release of the chart on the real cluster, installed and asked as a user does it."""
 
 from __future__ import annotations
 
@@ -8,74 +8,19 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from contract import names
-from playground.portal import TOKEN, Portal, actions
-from playground.portal.portal import Place
-from playground.receiver import Receiver
+from playground.portal import TOKEN
 from tests.cluster import cluster
 from tests.deploy.chart import CHART
-from tests.e2e import manifests
-from tests.e2e.kube import Kube, until
-from tests.e2e.world import API_SECRET, BIG, SIGNING_KEY, course, s3_server
+from tests.e2e import objects
+from tests.e2e.kube import Kube
+from tests.e2e.world import API_SECRET, SIGNING_KEY, World
 
 Object = dict[str, Any]
-
-STALLED_AT = BIG // 2
-
-
-@dataclass
-class World:
-    """What a release talks to outside the cluster, on this machine."""
-
-    portal: Portal
-    receiver: Receiver
-    remote: Path
-    rclone_config: str
-    folder: Path
-
-    @property
-    def ports(self) -> list[int]:
-        """All that runs may reach of this machine."""
-        config = self.rclone_config.rpartition(":")[2]
-        urls = (self.portal.url, self.portal.cdn_url, self.receiver.url)
-        api, cdn, receiver = (urlsplit(url).port or 0 for url in urls)
-        return [api, cdn, int(config), receiver]
-
-    def stall(self, slug: str) -> str:
-        """Let the large lecture of a course stop in the middle, once; returns its target."""
-        key = f"cdn:{slug}/002/720.mp4"
-        self.portal.faults.add(key, actions.StallBody(after=STALLED_AT), times=1)
-        return key
-
-    def await_stall(self, key: str) -> None:
-        """Wait until a run is in the middle of it."""
-        self.portal.ledger.wait(lambda ledger: ledger.of(key).stalled, timeout=90)
-
-    def announced(self, task: object) -> int:
-        """Genuine webhooks that came for a task."""
-        return sum(
-            1 for d in self.receiver.deliveries if d.genuine and d.json.get("task_id") == task
-        )
-
-
-@contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """Build it; it is gone at the end."""
-    address, bind = cluster.host_address(), cluster.bind_address()
-    with ExitStack() as stack:
-        remote = folder / "remote"
-        s3 = stack.enter_context(s3_server(remote, bind, address))
-        portal = Portal([course(f"course-{n}") for n in range(1, 40)], place=Place(host=bind))
-        stack.enter_context(portal)
-        receiver = Receiver(secret=API_SECRET, signing_key=SIGNING_KEY, host=bind)
-        stack.enter_context(receiver)
-        yield World(portal, receiver, remote, s3, folder)
 
 
 class Release:
@@ -105,22 +50,40 @@ class Release:
         file = self.world.folder / f"{uuid.uuid4().hex}.json"
         file.write_text(json.dumps(values))
         verb = ["upgrade", "--install", self.name, str(CHART), "--values", str(file)]
-        return self.helm(*verb, "--wait", "--timeout", "120s", *words)
+        try:
+            return self.helm(*verb, "--wait", "--timeout", "120s", *words)
+        except AssertionError as exc:
+            exc.add_note(self.log())
+            raise
+
+    @contextmanager
+    def installed(self, values: Object) -> Iterator[None]:
+        """Installed with these values inside, and gone at the end."""
+        try:
+            self.install(values)
+            yield
+        finally:
+            self.helm("uninstall", self.name, "--wait", "--ignore-not-found")
 
     def ask(self, *words: str) -> str:
         """Run the command line where users do: in the dispatcher's pod."""
         return self.kube.run("exec", self.dispatcher, "--", "course-runner", *words)
 
     def order(self, task: int, slug: str) -> None:
-        """Push an order."""
+        """Insert a row and push its order, as a backend does."""
+        self.world.backend.add(task)
         self.ask("enqueue", str(task), self.world.portal.course_url(slug))
+
+    def shown(self, task: int) -> Object:
+        """What `show` tells of the task; nothing while nobody can tell."""
+        try:
+            return dict(json.loads(self.ask("show", str(task), "--json")))
+        except AssertionError:  # nobody knows of it, or no dispatcher is there to ask
+            return {}
 
     def status(self, task: int) -> str:
         """Where the task stands; "" while nobody can tell."""
-        try:
-            return str(json.loads(self.ask("show", str(task), "--json")).get("status", ""))
-        except AssertionError:  # nobody knows of it, or no dispatcher is there to ask
-            return ""
+        return str(self.shown(task).get("status", ""))
 
     def until_status(self, task: int, status: str, seconds: float = 120) -> None:
         """Wait for it, a look each second: each takes a process in the pod."""
@@ -148,7 +111,7 @@ class Release:
 
 
 def values(made: World, **more: Object) -> Object:
-    """What a user would set: own images, tokens, remote, webhook, walls."""
+    """What a user would set: own images, tokens, remote, webhook, database, walls."""
     base: Object = {
         "dispatcher": {"image": _image(cluster.DISPATCHER_IMAGE)},
         "job": {"image": _image(cluster.JOB_IMAGE)},
@@ -169,6 +132,7 @@ def values(made: World, **more: Object) -> Object:
             "from": [
                 {"secret": "platform", "key": "token", "as": "PLATFORM_TOKEN"},
                 {"secret": "webhook", "key": "sign", "as": "WEBHOOK_SIGNING_KEY"},
+                {"secret": "database", "key": "uri", "as": "DATABASE_URL"},
             ],
         },
         "networkPolicy": {
@@ -198,11 +162,12 @@ def api_server_ranges() -> list[str]:
     return [f"{a}/32" for each in found["endpoints"] for a in each["addresses"]]
 
 
-def secrets() -> list[Object]:
+def secrets(made: World) -> list[Object]:
     """The Secrets that `values` refers to."""
     return [
-        manifests.secret("platform", {"token": TOKEN}),
-        manifests.secret("webhook", {"sign": SIGNING_KEY}),
+        objects.secret("platform", {"token": TOKEN}),
+        objects.secret("webhook", {"sign": SIGNING_KEY}),
+        objects.secret("database", {"uri": made.database_url}),
     ]
 
 
@@ -211,7 +176,7 @@ def namespace(purpose: str) -> Iterator[Kube]:
     """A namespace that admits restricted pods alone, gone at the end."""
     name = f"{purpose}-{uuid.uuid4().hex[:6]}"
     kube = Kube(cluster.kubectl(), cluster.kubeconfig(), name)
-    kube.apply(manifests.namespace(name))
+    kube.apply(objects.namespace(name))
     try:
         yield kube
     finally:
@@ -221,6 +186,3 @@ def namespace(purpose: str) -> Iterator[Kube]:
 def gone(kube: Kube, kind: str, selector: str) -> Callable[[], bool]:
     """Whether none is left."""
     return lambda: not kube.items(kind, selector)
-
-
-__all__ = ["Release", "World", "gone", "namespace", "secrets", "until", "values", "world"]
