@@ -4,7 +4,8 @@
 #   scripts/images.sh push       the same, then push; needs REGISTRY
 # REGISTRY=registry.example.com/team   before the names; VERSION=1.2.3 (default: pyproject.toml's);
 # PYTHON_IMAGE=…                       another base; ENGINE=docker|buildah.
-# Beside each image lies what it is made of: dist/<image>.cdx.json (CycloneDX, by uv from uv.lock).
+# Archive and bill of materials (CycloneDX, by uv from uv.lock) lie in DIST (default: dist) as
+# <image>.tar and <image>.cdx.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 verb=${1:-build}
@@ -24,10 +25,13 @@ epoch=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 base=${PYTHON_IMAGE:-python:3.13-slim}
 uv=$(command -v uv || true)
 if [ -z "$uv" ] && [ -x .tools/uv/bin/uv ]; then uv=.tools/uv/bin/uv; fi
-mkdir -p dist
+dist=${DIST:-dist}
+mkdir -p "$dist"
 
 build() { # build NAME FOLDER
   local arguments=(--build-arg "PYTHON_IMAGE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --file "$2/Dockerfile" --tag "$image")
+  # Said again, for buildah's cache of layers overlooks that a LABEL's argument has changed.
+  arguments+=(--label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision")
   if [ "$engine" = docker ]; then
     DOCKER_BUILDKIT=1 docker build --build-arg "SOURCE_DATE_EPOCH=$epoch" "${arguments[@]}" .
   else
@@ -35,7 +39,9 @@ build() { # build NAME FOLDER
   fi
 }
 save() { # save ARCHIVE: with its layers as they travel
-  if [ "$engine" = docker ]; then docker save --output "$1" "$image"; else buildah push --quiet "$image" "oci-archive:$1:$image" >/dev/null; fi
+  # The name in full: what imports such an archive (kind load image-archive) takes the name as it is.
+  local name=$image; if [ -z "${REGISTRY:-}" ]; then name=docker.io/library/$image; fi
+  if [ "$engine" = docker ]; then docker save --output "$1" "$image"; else buildah push --quiet "$image" "oci-archive:$1:$name" >/dev/null; fi
 }
 layers_of_base() {
   if [ "$engine" = docker ]; then docker image inspect --format '{{len .RootFS.Layers}}' "$base"
@@ -46,11 +52,11 @@ for part in dispatcher job; do
   folder=$part; if [ "$part" = job ]; then folder=job_image; fi
   image=${REGISTRY:+$REGISTRY/}course-runner-$part:$version
   build "$part" "$folder"
-  save "dist/course-runner-$part.tar"
-  python3 scripts/image_size.py "dist/course-runner-$part.tar" "$(layers_of_base)" "$image"
+  save "$dist/course-runner-$part.tar"
+  python3 scripts/image_size.py "$dist/course-runner-$part.tar" "$(layers_of_base)" "$image"
   if [ -n "$uv" ]; then
-    "$uv" export --quiet --frozen --no-dev --extra "$part" --format cyclonedx1.5 --output-file "dist/course-runner-$part.cdx.json"
-    echo "images: $image: packages in dist/course-runner-$part.cdx.json"
+    "$uv" export --quiet --frozen --no-dev --extra "$part" --format cyclonedx1.5 --output-file "$dist/course-runner-$part.cdx.json"
+    echo "images: $image: packages in $dist/course-runner-$part.cdx.json"
   else
     echo "images: no uv on PATH, so no list of packages for $image (scripts/setup.sh installs uv)" >&2
   fi

@@ -9,6 +9,7 @@ the last two. Out: paths and addresses; nothing here knows what the tests do wit
 import os
 import shlex
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,7 @@ __all__ = [
     "load_redis",
     "tool",
     "up",
+    "users_builder",
 ]
 
 
@@ -187,6 +189,13 @@ def build_images() -> dict[str, Path]:
         PYTHON_IMAGE: images.base_archive(docker=docker),
         **images.product_archives(docker=docker),
     }
+
+
+def users_builder(folder: Path) -> AbstractContextManager[dict[str, str]]:
+    """The environment in which `make images` finds its base image: with Docker none is needed."""
+    if chosen() is not Origin.BARE and kind.possible():
+        return nullcontext({})
+    return images.for_users_buildah(folder)
 
 
 def load_images() -> None:

@@ -117,6 +117,14 @@ FAMILIES = (
         ldflags="-X github.com/cloudnativelabs/kube-router/v2/pkg/version.Version={version}",
         for_up=False,
     ),
+    Family(
+        "crane",
+        "github.com/google/go-containerregistry",
+        ("cmd/crane",),
+        ("crane",),
+        ldflags="-X github.com/google/go-containerregistry/cmd/crane/cmd.Version={version}",
+        for_up=False,
+    ),
     Family("decode-1.30", "k8s.io/api", (".",), ("decode-1.30",), for_up=False),
 )
 

@@ -8,6 +8,7 @@ container runtimes refuse mixed cgroup mounts during a build.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +140,35 @@ def _build_with_buildah(image: Image, path: Path) -> None:
     half.rename(path)
 
 
+@contextmanager
+def for_users_buildah(folder: Path) -> Iterator[dict[str, str]]:
+    """The environment in which buildah, run as users run it, has the base image at hand and need
+    not build anew what is built here already. Its configuration is written into `folder`.
+    """
+    with locked(cache() / "images.lock"):
+        debian.install(*debian.FOR_IMAGES)
+        _prepare_store()
+        base = _base_in_buildah()
+        before = _names_in_buildah()
+        store = cache() / "buildah"
+        config = folder / "storage.conf"
+        config.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{store}/root"\nrunroot = "{store}/run"\n'
+        )
+        yield {
+            "BUILDAH_LAYERS": "true",
+            "CONTAINERS_STORAGE_CONF": str(config),
+            "PYTHON_IMAGE": base,
+        }
+        for name in sorted(_names_in_buildah() - before):
+            _buildah("rmi", name)
+
+
+def _names_in_buildah() -> set[str]:
+    found = _buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    return {name for name in found if not name.startswith("<none>")}
+
+
 def _prepare_store() -> None:
     """Drop what a killed build left, and all layers once the dependencies are others.
 
@@ -156,7 +186,7 @@ def _prepare_store() -> None:
 def _base_in_buildah() -> str:
     """Buildah's name of the base image; the key is in the tag, so a new recipe is a new image."""
     name = f"{PYTHON_IMAGE}-{base_image.key()}"
-    if name not in _buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
+    if name not in _names_in_buildah():
         found = _buildah("pull", "--quiet", f"oci-archive:{base_image.archive()}").strip()
         _buildah("tag", found, name)
     return name
