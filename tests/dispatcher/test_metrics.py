@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -28,6 +29,7 @@ from dispatcher.record import CANCELLED
 from playground.media import outline
 from playground.portal import Portal
 from playground.portal.course_file import parse as courses_in
+from playground.proxy import Proxy
 from playground.receiver import Receiver
 from playground.receiver.script import Answer
 from tests.promtool import promtool
@@ -224,6 +226,20 @@ def test_when_redis_is_away_the_metrics_say_so_in_time(redis7: str, tmp_path: Pa
         now = served(port)
     assert (now("redis_up"), now("ready")) == (0, 0)
     assert ("course_runner_queued_orders", ()) not in now.samples  # not known, so not 0
+
+
+def test_a_redis_that_hangs_does_not_hang_the_metrics(redis7: str, tmp_path: Path) -> None:
+    """A scraper gives up after ten seconds, just when its reader wants to know what is wrong."""
+    port, parts = free_port(), urlsplit(redis7)
+    with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
+        through = f"redis://{proxy.host}:{proxy.port}{parts.path}"
+        with dispatcher(tmp_path, port, REDIS_URL=through):
+            until(lambda: _listens(port) and served(port)("redis_up") == 1, "it is up", LIMIT)
+            proxy.freeze()
+            now = served(port)  # which waits ten seconds at most
+            assert now("redis_up") == 0
+            assert served(port)("redis_up") == 0  # and does not pile questions up
+            assert ("course_runner_queued_orders", ()) not in now.samples
 
 
 def _listens(port: int) -> bool:
