@@ -2,25 +2,21 @@
 
 Each client is a function from a `Job` to a command and its environment. The others are given the
 links ready made; ours has to find them by the API, checks what it got, and makes each file durable.
+Of a film in pieces, yt-dlp and ffmpeg are given the playlist and make an MP4 as ours does; the
+others are given the links of its pieces and leave them as they are.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-SAMPLE = 0.01
-"""Seconds between two looks at a client's memory."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +28,19 @@ class Job:
     links: Sequence[str]
     folder: Path
     certificate: Path | None
+    playlist: str = ""
+    """Of a film in pieces, whose links are those of its pieces; else "" ."""
 
     @property
     def names(self) -> list[str]:
         """A file name for each link."""
-        return [f"{number:05d}.mp4" for number in range(len(self.links))]
+        ending = "ts" if self.playlist else "mp4"
+        return [f"{number:05d}.{ending}" for number in range(len(self.links))]
 
     @property
     def beside(self) -> Path:
         """Where a list of links may lie."""
         return self.folder.parent / "links"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one run: seconds on the clock, seconds of CPU, MiB at the peak."""
-
-    wall: float
-    cpu: float
-    memory: float
 
 
 Command = tuple[list[str], dict[str, str]]
@@ -75,7 +65,7 @@ def curl(job: Job) -> Command:
     ]
     job.beside.write_text("\n".join(lines))
     trust = ["--cacert", str(job.certificate)] if job.certificate else []
-    retry = ["--retry", "10", "--retry-all-errors", "--retry-delay", "1"]
+    retry = ["--retry", "20", "--retry-all-errors", "--retry-delay", "1"]
     words = ["curl", "--silent", "--show-error", "--fail", *trust, *retry]
     return [*words, "--config", str(job.beside)], {}
 
@@ -91,16 +81,17 @@ def aria2c(job: Job) -> Command:
     lines = [f"{link}\n out={name}" for link, name in zip(job.links, job.names, strict=True)]
     job.beside.write_text("\n".join(lines))
     trust = [f"--ca-certificate={job.certificate}"] if job.certificate else []
-    flags = ["-q", "-x16", "-j16", "--file-allocation=none", "--retry-wait=1", "-m10", *trust]
+    flags = ["-q", "-x16", "-j16", "--file-allocation=none", "--max-tries=0", *trust]
     return ["aria2c", *flags, f"--input-file={job.beside}"], {}
 
 
 def yt_dlp(job: Job) -> Command:
     """Its native downloader; -N concerns fragments, so files come one after the other."""
-    job.beside.write_text("\n".join(job.links))
+    job.beside.write_text("\n".join([job.playlist] if job.playlist else job.links))
     trust = {"SSL_CERT_FILE": str(job.certificate)} if job.certificate else {}
-    flags = ["-q", "--no-warnings", "-N", "16", "--no-mtime", "--fixup", "never"]
+    flags = ["-q", "--no-warnings", "-N", "16", "--no-mtime"]
     flags += ["--compat-options", "no-certifi", "--no-cache-dir", "--ignore-config"]
+    flags += [] if job.playlist else ["--fixup", "never"]
     out = ["-o", "%(autonumber)05d.mp4", "--batch-file", str(job.beside)]
     return [str(BIN / "yt-dlp"), *flags, *out], trust
 
@@ -111,77 +102,33 @@ def rclone(job: Job) -> Command:
         csv.writer(file).writerows(zip(job.links, job.names, strict=True))
     trust = {"SSL_CERT_FILE": str(job.certificate)} if job.certificate else {}
     words = [str(BIN / "rclone"), "copyurl", "--urls", str(job.beside), str(job.folder)]
-    return [*words, "--transfers", "16", "--quiet"], {"RCLONE_CONFIG": "/dev/null", **trust}
+    retry = ["--retries", "20", "--low-level-retries", "20"]
+    return [*words, "--transfers", "16", "--quiet", *retry], {"RCLONE_CONFIG": "/dev/null", **trust}
+
+
+def ffmpeg(job: Job) -> Command:
+    """Its HLS reader, which takes one piece after the other and checks no certificate."""
+    words = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", job.playlist]
+    return [*words, "-codec", "copy", "film.mp4"], {}
 
 
 CLIENTS: Mapping[str, Callable[[Job], Command]] = {
     "ours": ours,
-    "curl": curl,
     "curl --parallel": curl_parallel,
     "aria2c": aria2c,
-    "yt-dlp": yt_dlp,
     "rclone": rclone,
+    "yt-dlp": yt_dlp,
+    "ffmpeg": ffmpeg,
+    "curl": curl,
 }
+"""Those that are fast most often come first: what they need is the measure of patience."""
+
+FILMERS = ("yt-dlp", "ffmpeg")
+"""Those that make a film of its pieces, as ours does."""
 
 
 def missing() -> list[str]:
     """Names of the clients that this machine lacks."""
-    needs = {"curl": "curl", "curl --parallel": "curl", "aria2c": "aria2c"}
+    needs = {"curl": "curl", "curl --parallel": "curl", "aria2c": "aria2c", "ffmpeg": "ffmpeg"}
     needs |= {"yt-dlp": str(BIN / "yt-dlp"), "rclone": str(BIN / "rclone")}
     return [name for name, program in needs.items() if not shutil.which(program)]
-
-
-def run(client: str, job: Job, seconds: float) -> Cost | None:
-    """Run a client on core 1 and return what it cost; None when it failed or took too long."""
-    command, environment = CLIENTS[client](job)
-    log = job.folder.parent / "client.log"
-    with log.open("wb") as out:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            ["taskset", "--cpu-list", "1", *command],
-            cwd=job.folder,
-            env={**os.environ, **environment},
-            stdout=out,
-            stderr=out,
-        )
-        watch = Watch(process.pid)
-        guard = threading.Timer(seconds, process.kill)
-        guard.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        guard.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        print(f"{client}: exit {process.returncode}: {log.read_text()[-500:]}", flush=True)
-        return None
-    return Cost(wall, usage.ru_utime + usage.ru_stime, watch.peak())
-
-
-class Watch:
-    """Looks at a process's memory while it runs.
-
-    What the kernel tells of a child afterwards counts its parent's memory before the exec.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self._peak = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def peak(self) -> float:
-        """Return the MiB at the peak, to a hundredth of a second before the end."""
-        self._over.set()
-        self._thread.join()
-        return self._peak / 1024
-
-    def _look(self) -> None:
-        while not self._over.wait(SAMPLE):
-            try:
-                text = self._status.read_text()
-            except OSError:
-                return
-            lines = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM")]
-            if lines and "Name:\ttaskset" not in text:
-                self._peak = int(lines[0])

@@ -1,210 +1,200 @@
 """The download, measured: the job's fetch step against other clients, on the same server.
 
-    python -m benchmarks.download [--rounds 5] [--only NAME ...] [--clients NAME ...]
+    python -m benchmarks.download [--rounds 3] [--minutes 12] [--cases NAME ...] [--clients ...]
 
 Server and client each have a core of their own; files go to memory, so that disks do not decide.
-Clients take turns; medians count. Each case is a shape (how many files of what size) under a
-condition: plain HTTP, HTTPS, a longer way, connections that break, a server that holds each
-connection back.
+Clients take turns, each round in another order; medians count. Every copy is compared with what was
+served: a client whose copy is wrong, or that gives up, or that needs more than three times as long
+as the fastest (and some seconds), is out of the race of that case, and the results say why. On a
+slow machine there are fewer rounds: every case has its share of the minutes. A choice of cases or
+clients is shown and not saved.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shutil
-import socket
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients import CLIENTS, Cost, Job, missing, run
+from benchmarks import cases
+from benchmarks.cases import CASES, Case, Stage
+from benchmarks.clients import CLIENTS, FILMERS, Job, missing
+from benchmarks.measure import Cost, Failed, run
 from benchmarks.results import machine, save
-from playground.certificate import make_certificate, server_context
-from playground.content import Synthetic
-from playground.portal import TOKEN, Portal, actions
-from playground.portal.courses import Chapter, Course, Video
-from playground.portal.portal import Place
-from playground.proxy import Proxy
+from playground.portal import TOKEN
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 LIMIT = 60.0
-"""Seconds that one run of a client may take; one that takes longer is out of the race."""
+"""Seconds that any run may take."""
+PATIENCE = 3.0
+"""Times the fastest run so far that any other may take, and `MORE` seconds."""
+MORE = 5.0
 
 
-@dataclass(frozen=True)
-class Case:
-    """One shape under one condition."""
+@dataclass
+class Race:
+    """One case and how it stands."""
 
-    name: str
-    title: str
-    count: int
-    size: int
-    tls: bool = False
-    delay: float = 0.0
-    """Seconds each way."""
-    rate: int = 0
-    """Bytes per second that the server gives each connection."""
-    cuts: bool = False
-    """Whether the first answer for every file breaks off in its middle."""
+    stage: Stage
+    base: Path
+    seconds: float
+    """Its share of the time: no further round begins that would not fit into it."""
+    costs: dict[str, list[Cost]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def megabytes(self) -> float:
-        return self.count * self.size / 1e6
+    def run(self, clients: Sequence[str], count: int) -> None:
+        """Let the clients take turns."""
+        began = time.monotonic()
+        for number in range(count):
+            if number and time.monotonic() - began + self._round() > self.seconds:
+                return
+            for name in [*clients[number % len(clients) :], *clients[: number % len(clients)]]:
+                if name not in self.failed:
+                    self._once(name, number)
 
+    def _round(self) -> float:
+        """Return the seconds that another round would take, looking at the copies included."""
+        return sum(1.3 * costs[-1].wall + 0.5 for costs in self.costs.values())
 
-CASES = (
-    Case("one-gib", "1 GiB", 1, GIB),
-    Case("one-gib-tls", "1 GiB, HTTPS", 1, GIB, tls=True),
-    Case("forty", "40 × 25 MiB", 40, 25 * MIB),
-    Case("forty-tls", "40 × 25 MiB, HTTPS", 40, 25 * MIB, tls=True),
-    Case("small-files", "2,000 × 10 KiB", 2000, 10 * KIB),
-    Case("small-files-tls", "2,000 × 10 KiB, HTTPS", 2000, 10 * KIB, tls=True),
-    Case("far", "40 × 2.5 MiB, 50 ms away", 40, 5 * MIB // 2, delay=0.025),
-    Case("far-small", "1,000 × 10 KiB, 50 ms away", 1000, 10 * KIB, delay=0.025),
-    Case("cut", "40 × 2.5 MiB, each cut once", 40, 5 * MIB // 2, cuts=True),
-    Case("held-back", "40 × 10 MiB, 2 MB/s a line", 40, 10 * MIB, rate=2_000_000),
-)
+    def _once(self, name: str, number: int) -> None:
+        cost = self._cost(name)
+        print(f"  {self.stage.case.name}, round {number + 1}, {name}: {cost}", flush=True)
+        if isinstance(cost, Failed):
+            self.failed[name] = cost.why
+            self.costs.pop(name, None)
+        else:
+            self.costs.setdefault(name, []).append(cost)
 
+    def _cost(self, name: str) -> Cost | Failed:
+        stage, folder = self.stage, self.base / "out"
+        stage.spoil()
+        folder.mkdir()
+        where = (stage.url, TOKEN, stage.links, folder, stage.certificate, stage.playlist)
+        command, environment = CLIENTS[name](Job(*where))
+        try:
+            cost = run(command, environment, folder, self.base / "client.log", self._patience(name))
+            fault = "" if isinstance(cost, Failed) else cases.fault_of(folder, stage)
+            return Failed(fault) if fault else cost
+        finally:
+            shutil.rmtree(folder)
 
-def course(case: Case) -> Course:
-    """A course with one video per file."""
-    videos = tuple(
-        Video(f"Lecture {n}", {720: Synthetic(f"{case.name}-{n}", case.size)})
-        for n in range(case.count)
-    )
-    return Course(case.name, case.name, chapters=(Chapter("All", videos),))
-
-
-@contextmanager
-def served(case: Case, base: Path) -> Iterator[tuple[Portal, str]]:
-    """A portal under the case's condition, and the address of its course."""
-    with ExitStack() as stack:
-        context = server_context(make_certificate(base / "tls").parent) if case.tls else None
-        place = Place(port=_free(), cdn_port=_free())
-        ways = [
-            Proxy(("127.0.0.1", port), delay=case.delay) for port in (place.port, place.cdn_port)
-        ]
-        url = f"http://127.0.0.1:{ways[0].port}/course/{case.name}/"
-        if case.delay:
-            for way in ways:
-                stack.enter_context(way)
-            far = f"http://127.0.0.1:{ways[1].port}"
-            place = Place(port=place.port, cdn_port=place.cdn_port, public_cdn=far)
-        portal = stack.enter_context(Portal([course(case)], place=place, tls=context))
-        yield portal, url if case.delay else portal.course_url(case.name)
+    def _patience(self, name: str) -> float:
+        walls = [cost.wall for costs in self.costs.values() for cost in costs]
+        return min(LIMIT, PATIENCE * min(walls) + MORE) if walls and name != "ours" else LIMIT
 
 
-def _free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def race(
+    case: Case, clients: Sequence[str], count: int, base: Path, seconds: float
+) -> dict[str, Any]:
+    """Run one case and return what came of it."""
+    began = time.monotonic()
+    taking = [name for name in clients if case.is_film or name != "ffmpeg"]
+    with cases.stage(case, base) as stage:
+        one = Race(stage, base, seconds)
+        one.run(taking, min(count, case.most))
+        found = summary(one)
+    return found | {"seconds": round(time.monotonic() - began)}
 
 
-def spoil(case: Case, portal: Portal) -> None:
-    """Set the portal's faults for one run."""
-    portal.faults.clear()
-    if case.rate:
-        portal.faults.add("cdn:*", actions.Rate(case.rate), times=None)
-    for key in keys(case) if case.cuts else ():
-        portal.faults.add(f"cdn:{key}", actions.CutBody(case.size // 2))
-
-
-def keys(case: Case) -> list[str]:
-    """The names of the files at the CDN."""
-    return [f"{case.name}/{number:03d}/720.mp4" for number in range(1, case.count + 1)]
-
-
-def rounds(case: Case, clients: Sequence[str], count: int) -> dict[str, list[Cost]]:
-    """Let the clients take turns; the first round warms up and does not count."""
-    costs: dict[str, list[Cost]] = {name: [] for name in clients}
-    with (
-        tempfile.TemporaryDirectory(dir="/dev/shm") as place,
-        served(case, Path(place)) as (portal, url),
-    ):
-        for number in range(count + (count > 1)):
-            for name in [name for name in clients if name in costs]:
-                cost = once(case, name, portal, url, Path(place))
-                print(f"  {case.name}, round {number}, {name}: {cost}", flush=True)
-                if cost is None:
-                    del costs[name]
-                elif number or count == 1:
-                    costs[name].append(cost)
-    return {name: found for name, found in costs.items() if found}
-
-
-def once(case: Case, client: str, portal: Portal, url: str, base: Path) -> Cost | None:
-    """One run of one client; None when it failed, or fetched other than it should."""
-    spoil(case, portal)
-    folder = base / "out"
-    folder.mkdir()
-    links = [portal.signed_url(key) for key in keys(case)]
-    certificate = base / "tls/certificate.pem" if case.tls else None
-    cost = run(client, Job(url, TOKEN, links, folder, certificate), LIMIT)
-    total = sum(path.stat().st_size for path in folder.rglob("*.mp4"))
-    shutil.rmtree(folder)
-    if cost is not None and total != case.count * case.size:
-        print(f"{client} ended well with {total} bytes of {case.count * case.size}", flush=True)
-        return None
-    return cost
-
-
-def summary(case: Case, costs: dict[str, list[Cost]]) -> dict[str, Any]:
+def summary(race: Race) -> dict[str, Any]:
     """Medians, and ratios to the best other client. Above 1, throughput is higher than its."""
-    found = {name: _median(each) for name, each in costs.items()}
-    mine, others = found["ours"], {name: one for name, one in found.items() if name != "ours"}
+    found = {name: _median(each) for name, each in race.costs.items()}
+    megabytes = race.stage.megabytes
+    result: dict[str, Any] = {
+        "title": race.stage.case.title,
+        "clients": {name: _figures(megabytes, each) for name, each in race.costs.items()},
+        "failed": race.failed,
+        **ratios(found),
+    }
+    if race.stage.case.is_film:
+        filmers = {name: one for name, one in found.items() if name in ("ours", *FILMERS)}
+        result["among_those_who_make_a_film"] = ratios(filmers)
+    return result
+
+
+def ratios(found: Mapping[str, Cost]) -> dict[str, Any]:
+    """Compare ours with the best other in each respect; nothing when one side is missing."""
+    mine, others = found.get("ours"), {name: one for name, one in found.items() if name != "ours"}
+    if mine is None or not others:
+        return {}
     fastest = min(others, key=lambda name: others[name].wall)
     leanest = min(others, key=lambda name: others[name].cpu)
     return {
-        "title": case.title,
-        "clients": {name: _figures(case, cost) for name, cost in found.items()},
-        "failed": [name for name in CLIENTS if name not in found],
         "fastest_other": fastest,
         "leanest_other": leanest,
         "throughput_ratio": round(others[fastest].wall / mine.wall, 3),
         "cpu_ratio": round(mine.cpu / others[leanest].cpu, 3),
+        "peak_mib": round(mine.memory, 1),
     }
 
 
-def _median(costs: list[Cost]) -> Cost:
+def _median(costs: Sequence[Cost]) -> Cost:
     columns = zip(*(asdict(cost).values() for cost in costs), strict=True)
     return Cost(*(statistics.median(column) for column in columns))
 
 
-def _figures(case: Case, cost: Cost) -> dict[str, float]:
+def _figures(megabytes: float, costs: Sequence[Cost]) -> dict[str, float]:
+    middle = _median(costs)
     return {
-        "mb_per_s": round(case.megabytes / cost.wall, 1),
-        "cpu_s_per_gb": round(cost.cpu / case.megabytes * 1000, 3),
-        "peak_mib": round(cost.memory, 1),
-        "wall_s": round(cost.wall, 3),
-        "cpu_s": round(cost.cpu, 3),
+        "mb_per_s": round(megabytes / middle.wall, 1),
+        "cpu_s_per_gb": round(middle.cpu / megabytes * 1000, 3),
+        "peak_mib": round(max(cost.memory for cost in costs), 1),
+        "wall_s": round(middle.wall, 3),
+        "wall_min_s": round(min(cost.wall for cost in costs), 3),
+        "cpu_s": round(middle.cpu, 3),
+        "cpu_min_s": round(min(cost.cpu for cost in costs), 3),
+        "rounds": len(costs),
     }
 
 
-def main() -> None:
-    """Measure and save."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def line(found: Mapping[str, Any]) -> str:
+    """Say in one line how a case ended for ours."""
+    if "throughput_ratio" not in found:
+        return f"{found['title']}: no comparison; {found['failed']}"
+    return (
+        f"{found['title']}: {found['throughput_ratio']} of {found['fastest_other']}'s speed, "
+        f"{found['cpu_ratio']} of {found['leanest_other']}'s CPU, {found['peak_mib']} MiB, "
+        f"in {found['seconds']} s; failed: {found['failed'] or 'none'}"
+    )
+
+
+def options() -> argparse.Namespace:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = [case.name for case in CASES]
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[case.name for case in CASES])
-    parser.add_argument("--clients", nargs="*", default=list(CLIENTS))
-    options = parser.parse_args()
+    parser.add_argument("--minutes", type=float, default=12.0, help="for all cases (%(default)s)")
+    parser.add_argument("--cases", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--clients", nargs="+", choices=list(CLIENTS), default=list(CLIENTS))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure; save when nothing was left out."""
+    chosen = options()
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     os.sched_setaffinity(0, {0})  # the server's core
     lacking = missing()
-    clients = [name for name in options.clients if name not in lacking]
-    result: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "lacking": lacking}
+    clients = [name for name in CLIENTS if name in chosen.clients and name not in lacking]
+    is_whole = len(chosen.cases) == len(CASES) and len(chosen.clients) == len(CLIENTS)
+    result: dict[str, Any] = {"machine": machine(), "rounds": chosen.rounds, "lacking": lacking}
     result["cases"] = {}
-    for case in CASES:
-        if case.name in options.only:
-            found = summary(case, rounds(case, clients, options.rounds))
-            result["cases"][case.name] = found
-            print(case.title, json.dumps(found, indent=1), flush=True)
-            save("download", result)
+    share = 60 * chosen.minutes / len(CASES)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as base:
+        for case in CASES:
+            if case.name in chosen.cases:
+                found = race(case, clients, chosen.rounds, Path(base), share)
+                result["cases"][case.name] = found
+                print(line(found), flush=True)
+                if is_whole:
+                    save("download", result)
 
 
 if __name__ == "__main__":
