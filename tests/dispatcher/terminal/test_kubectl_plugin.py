@@ -29,7 +29,7 @@ esac
 
 @pytest.fixture(scope="module")
 def kubectl() -> Path:
-    """The kubectl of the cluster's programs; no cluster is needed."""
+    """The kubectl that comes with the cluster, which is built beside the other tests."""
     try:
         return cluster.kubectl()
     except cluster.ClusterError:
@@ -43,6 +43,7 @@ def ask(kubectl: Path, *words: str, **settings: str) -> subprocess.CompletedProc
     return subprocess.run([kubectl, *words], env=env, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.cluster
 def test_kubectl_finds_the_plugin_and_runs_it_here_with_a_redis(kubectl: Path, redis7: str) -> None:
     """`kubectl course why 1` on a laptop that reaches Redis: the answer and the exit code."""
     said = ask(kubectl, "course", "why", "1", REDIS_URL=redis7, QUEUE="plugin")
@@ -56,6 +57,7 @@ def test_kubectl_finds_the_plugin_and_runs_it_here_with_a_redis(kubectl: Path, r
     assert "queue" in said.stdout
 
 
+@pytest.mark.cluster
 def test_kubectl_completes_its_words(kubectl: Path) -> None:
     """kubectl asks `kubectl_complete-course`; no file names are offered."""
     said = ask(kubectl, "__complete", "course", "wa")
@@ -64,6 +66,7 @@ def test_kubectl_completes_its_words(kubectl: Path) -> None:
     assert said.stdout.splitlines() == ["requeue", ":4"]
 
 
+@pytest.mark.cluster
 def test_a_cluster_that_is_not_there_is_kubectls_to_complain_of(kubectl: Path) -> None:
     said = ask(kubectl, "course", "--server", "http://127.0.0.1:1", "list")
     assert said.returncode == 1
