@@ -1,23 +1,32 @@
-"""Calls of the API server that fail are counted by kind; its everyday answers are not."""
+"""What metrics tell of a cluster: calls that failed, by kind; runs by what they are at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
+from contract.env import Reader, Secret
 from contract.errors import CourseRunnerError
 from contract.log import Log
 from dispatcher.executors.kubernetes.client import Client
+from dispatcher.metrics import page
+from dispatcher.settings import read
+from dispatcher.store import Store, connect
 from dispatcher.tally import API_ERRORS, TALLY
 from tests.dispatcher.kubernetes_executor.api_server import (
+    NAMESPACE,
     ApiServer,
     Exchange,
     api_server,
     cut,
     refuse,
 )
+from tests.dispatcher.kubernetes_executor.cluster_town import LIMITS, Town
+from tests.dispatcher.kubernetes_executor.test_late_runs import job_of, stuck_pod
 
 PODS = "/api/v1/namespaces/tasks/pods"
 
@@ -64,3 +73,34 @@ def test_a_server_that_is_away_is_unreachable(tmp_path: Path) -> None:
     client = Client(kubeconfig, Log.for_task())
     assert added(client) == {"unreachable": 1}
     client.close()
+
+
+def test_a_run_that_something_keeps_from_beginning_is_held_up(
+    redis7: str, api: ApiServer, tmp_path: Path
+) -> None:
+    """Told apart from one at work, as long as it waits; its volume and the bytes of it count."""
+    town = Town(redis7, NAMESPACE, lambda name: 0, api.kubeconfig(tmp_path))
+    with town.dispatcher(replace(LIMITS, pending=1e10)):  # the small server's Jobs are old
+        town.push("a")
+        job = job_of(api, town, "a", 1)
+        api.put("pods", stuck_pod(job))
+        town.until(lambda: gauges(town)["runs", "held_up"] == 1, "it is held up")
+        assert gauges(town)["volumes", "running"] == 1
+        assert gauges(town)["volume_bytes", "running"] == 2**20
+        api.put("jobs", {**job, "status": {"active": 1, "ready": 1}})
+        town.until(lambda: gauges(town)["runs", "working"] == 1, "it is at work")
+        assert gauges(town)["runs", "held_up"] == 0
+
+
+def gauges(town: Town) -> dict[tuple[str, str], float]:
+    """What a scrape of the town's loop gives, by name and label value."""
+    values = {"REDIS_URL": town.url, "QUEUE": town.queue}
+    settings = read(Reader(values), values)
+    assert town.loop is not None
+    store = Store(connect(Secret(town.url)), town.queue, "d1")
+    text = page(settings, town.loop, store, town.ready)()[1].decode()
+    return {
+        (sample.name.removeprefix("course_runner_"), "".join(sample.labels.values())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
