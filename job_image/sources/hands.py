@@ -89,6 +89,10 @@ class Hands:
         """Give all finished files their names. Raise when any of them could not get its own."""
         self._landing.land()
 
+    def close(self) -> None:
+        """Let go of the volume."""
+        self._landing.close()
+
     def spare(self) -> Help | None:
         """Return a range of a file under way for an idle thread; None when nothing is to be had.
 

@@ -11,10 +11,11 @@ each file is synced by itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -60,7 +61,7 @@ class Landing:
         self._turn = threading.Lock()
         self._waiting: list[Landed] = []
         self._bytes = 0
-        self._sync_volume: Callable[[], bool] | None = None
+        self._volume: _Volume | None = None
         self._error: CourseRunnerError | None = None
 
     def add(self, one: Landed) -> None:
@@ -77,6 +78,11 @@ class Landing:
         self._land_all()
         if self._error:
             raise self._error
+
+    def close(self) -> None:
+        """Let go of the volume."""
+        if self._volume:
+            self._volume.close()
 
     def _land_all(self) -> None:
         """Land what waits, one lot after the other: behind a slow one only one more may gather."""
@@ -100,7 +106,7 @@ class Landing:
         self._manifest.finished(*(one.record for one in batch))
 
     def _sync(self, batch: Sequence[Landed]) -> None:
-        if len(batch) > FEW and self._volume()():
+        if len(batch) > FEW and self._sync_volume():
             return
         for one in batch:
             with refusals(one.path):
@@ -110,31 +116,39 @@ class Landing:
                 finally:
                     os.close(file)
 
-    def _volume(self) -> Callable[[], bool]:
-        """Return what syncs the whole volume, or says that it cannot."""
-        with self._lock:
-            if self._sync_volume is None:
-                known = _kernel() >= _SINCE and _kind(self._folder) in _LOCAL
-                self._sync_volume = _syncfs(self._folder) if known else _no
-            return self._sync_volume
+    def _sync_volume(self) -> bool:
+        """Make all of the volume durable; False where there is no way to be sure of that."""
+        self._volume = self._volume or _Volume(self._folder)
+        return self._volume.sync()
 
 
-def _no() -> bool:
-    return False
+class _Volume:
+    """The file system of a folder. It is held open, for so it tells of every error since."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: int | None = None
+        if _kernel() >= _SINCE and _kind(folder) in _LOCAL:
+            self._ctypes = import_module("ctypes")  # late: small courses do without
+            self._syncfs = self._ctypes.CDLL(None, use_errno=True).syncfs
+            self._file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-def _syncfs(folder: Path) -> Callable[[], bool]:
-    ctypes = import_module("ctypes")  # late: small courses do without
-    call = ctypes.CDLL(None, use_errno=True).syncfs
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def sync(self) -> bool:
+        if self._file is None:
+            return False
+        if self._syncfs(self._file) == 0:
+            return True
+        reason = self._ctypes.get_errno()
+        if reason in (errno.EPERM, errno.ENOSYS):  # a container's walls may forbid the call
+            self.close()
+            return False
+        with refusals(self._folder):
+            raise OSError(reason, os.strerror(reason))
 
-    def sync() -> bool:
-        if call(file) != 0:
-            with refusals(folder):
-                raise OSError(ctypes.get_errno(), "what was written could not be made durable")
-        return True
-
-    return sync
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def _kernel() -> tuple[int, ...]:

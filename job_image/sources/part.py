@@ -18,14 +18,12 @@ read such a note, and so begins anew instead of believing the size.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contract import fault
-from job_image.sandbox import refusals, write_durably
-from job_image.sources import scatter, spans
+from job_image.sandbox import refusals
+from job_image.sources import notes, scatter, spans
 from job_image.sources.ranges import Known
 from job_image.sources.scatter import Scatter
 from job_image.sources.spans import Run
@@ -36,21 +34,6 @@ SMALL = 1024 * 1024
 SYNC_EVERY = 32 * 1024 * 1024
 """Bytes between two syncs: what a power cut may cost per open file. At 8 MiB the syncs begin to
 be felt on disks that a cloud rents out by the operation."""
-
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """A note: the boot it was written in, what was synced, what it belongs to.
-
-    `runs` None: the bytes are one run from 0 to `synced`.
-    """
-
-    boot: str
-    synced: int
-    known: Known
-    runs: list[Run] | None = None
 
 
 class Part:
@@ -96,11 +79,11 @@ class Part:
     def load(self) -> None:
         """Find what an earlier run left; what cannot be relied on counts as nothing."""
         self._has_note = os.path.lexists(self._note)
-        note = _read(Path(self._note)) if self._has_note else None
+        note = notes.read(Path(self._note)) if self._has_note else None
         if note is None or not self.path.exists():
             return
         size = self.path.stat().st_size
-        is_same = note.boot == boot() != ""
+        is_same = note.boot == notes.boot() != ""
         if note.runs is not None:
             self._load_runs(note, note.runs, size, is_same)
             return
@@ -110,7 +93,7 @@ class Part:
             self._synced = min(offset, note.synced)
             self._fresh = offset - self._synced
 
-    def _load_runs(self, note: _Note, durable: list[Run], size: int, is_same: bool) -> None:
+    def _load_runs(self, note: notes.Note, durable: list[Run], size: int, is_same: bool) -> None:
         written, at = scatter.journal(self._runs) if is_same else ([], 0)
         runs = spans.joined([*durable, *written])
         total = note.known.total
@@ -280,8 +263,7 @@ class Part:
             self._scatter.restart()
             self._is_stale = False
         synced = self._durable if self._scatter else self._synced
-        note = {"boot": boot(), "synced": synced, "known": asdict(self.known)}
-        write_durably(Path(self._note), json.dumps(note).encode())
+        notes.write(Path(self._note), synced, self.known)
         fault.point("fetch:noted")
         self._noted = self._has_note = True
 
@@ -302,27 +284,3 @@ def rename(path: str, target: Path | str) -> None:
     except FileNotFoundError:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(path).replace(target)
-
-
-def boot() -> str:
-    """Return the id of the running system; "" when it does not tell, which trusts nothing."""
-    try:
-        return _BOOT.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _read(path: Path) -> _Note | None:
-    """Read a note; None when there is none or it is broken."""
-    try:
-        data = json.loads(path.read_bytes())
-        total = data["known"]["total"]
-        total = None if total is None else int(total)
-        known = Known(str(data["known"]["etag"]), str(data["known"]["modified"]), total)
-        synced = data["synced"]
-        if isinstance(synced, list):
-            runs = spans.joined((int(start), int(stop)) for start, stop in synced)
-            return _Note(str(data["boot"]), 0, known, runs)
-        return _Note(str(data["boot"]), int(synced), known)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None

@@ -102,6 +102,13 @@ class _Fetch:
     def run(self) -> Fetched:
         made = attended(self._plan, self._context.stop, self._wire.abort)
         self._hands = self._equip(made)
+        try:
+            return self._have(made)
+        finally:
+            self._hands.close()
+
+    def _have(self, made: Plan) -> Fetched:
+        """Have the files of the plan."""
         failed = self._all(self._look_around(made))
         if failed:
             self._log.event("RESUME", "Trying %d failed files once more.", len(failed))
