@@ -56,7 +56,12 @@ def run(
         )
         guard = Guard(process.pid, seconds)
         watch = Watch(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # told to stop: leave nothing running behind
+            guard.end()
+            guard.dismiss()
+            raise
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         is_late = guard.dismiss()
@@ -75,7 +80,7 @@ class Guard:
     def __init__(self, pid: int, seconds: float) -> None:
         self._pid = pid
         self._is_late = False
-        self._timer = threading.Timer(seconds, self._end)
+        self._timer = threading.Timer(seconds, self.end)
         self._timer.start()
 
     def dismiss(self) -> bool:
@@ -84,7 +89,8 @@ class Guard:
         self._timer.join()
         return self._is_late
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End it now."""
         self._is_late = True
         try:
             os.killpg(self._pid, signal.SIGKILL)
