@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contract.errors import CourseRunnerError, Permanent, Retryable
 from dispatcher.web import body
-from dispatcher.web.endpoints import ENDPOINTS, ROOT, Endpoint
+from dispatcher.web.endpoints import ENDPOINTS, ROOT, WORDS, Endpoint
 from dispatcher.web.facts import Done, Problem
 from dispatcher.web.hands import ASKS, LETTER_ACTS, NOTED, Hands
 from dispatcher.web.model import Model
@@ -26,6 +27,23 @@ from dispatcher.web.query import Query
 from dispatcher.web.schema import plain
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _AnyText(Convertor[str]):
+    """A task's id in an address: whatever letters, slashes and line breaks included."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+
+register_url_convertor("any_text", _AnyText())
 
 
 class BadBody(Permanent):
@@ -41,14 +59,12 @@ class Api:
         self._document = document()
 
     def routes(self) -> list[Route]:
-        """Return a route for each endpoint; those with more words come first."""
-        known = sorted(ENDPOINTS, key=lambda one: -len(one.path))
-        routes = [self._route(one) for one in known]
-        return [*routes, Route(f"{ROOT}/openapi.json", self._openapi, methods=["GET"])]
-
-    def _route(self, endpoint: Endpoint) -> Route:
-        path = ROOT + endpoint.path.replace("{task}", "{task:path}")
-        return Route(path, self._guarded(endpoint), methods=[endpoint.method])
+        """Return a route for each path, those with more words first."""
+        paths: dict[str, dict[str, Handler]] = {}
+        for one in sorted(ENDPOINTS, key=lambda one: -len(one.path)):
+            paths.setdefault(one.path, {})[one.method] = self._guarded(one)
+        paths["/openapi.json"] = {"GET": self._openapi}
+        return [_route(path, methods) for path, methods in paths.items()]
 
     def _guarded(self, endpoint: Endpoint) -> Handler:
         act = self._handler(endpoint)
@@ -119,16 +135,26 @@ class Api:
         text = request.path_params["number"]
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             return unknown("A dead letter has a number.")
-        mark = str((await _json(request)).get("mark", ""))
+        mark = _text(await _json(request), "mark")
         act = self._hands.letter
         return answer(await run_in_threadpool(act, action, int(text), mark, who(request)))
 
     async def _pause(self, request: Request) -> Response:
-        why = str((await _json(request)).get("why", ""))[:500]
+        why = _text(await _json(request), "why")
         return answer(await run_in_threadpool(self._hands.pause, why, who(request)))
 
     async def _resume(self, request: Request) -> Response:
         return answer(await run_in_threadpool(self._hands.resume, who(request)))
+
+
+def _route(path: str, methods: Mapping[str, Handler]) -> Route:
+    """Return one route for all methods of a path, so that a wrong one is told of all others."""
+
+    async def handle(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await methods[method](request)
+
+    return Route(ROOT + path.replace("{task}", "{task:any_text}"), handle, methods=[*methods])
 
 
 def who(request: Request) -> str:
@@ -173,3 +199,11 @@ async def _json(request: Request) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise BadBody("The body is not a JSON object.", advice="Send one, or nothing.")
     return data
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    """Return a field of an object, "" without one. Raise `BadBody` for what is no short text."""
+    value = data.get(name, "")
+    if not isinstance(value, str) or len(value) > WORDS:
+        raise BadBody(f"{name} is no text of at most {WORDS} characters.", advice="Shorten it.")
+    return value

@@ -16,6 +16,9 @@ from dispatcher.web.query import MOST, ORDERS, SIZE, STATES
 VERSION = "v1"
 ROOT = f"/api/{VERSION}"
 
+WORDS = 500
+"""Characters of the longest text that an act takes, such as a pause's reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -54,7 +57,7 @@ _QUERY = (
 )
 _ORDER = {
     "type": "object",
-    "description": "An order, as backends push it; see the message's table in the README.",
+    "description": "An order, as backends push it; docs/message.schema.json says it in full.",
     "properties": {
         "taskId": {"type": ["integer", "string"]},
         "courseUrl": {"type": "string"},
@@ -67,8 +70,9 @@ _ORDER = {
     },
     "required": ["taskId", "courseUrl"],
 }
-_WHY = {"type": "object", "properties": {"why": {"type": "string", "maxLength": 500}}}
-_MARK = {"type": "object", "properties": {"mark": {"type": "string"}}}
+_SHORT = {"type": "string", "maxLength": WORDS}
+_WHY = {"type": "object", "properties": {"why": _SHORT}}
+_MARK = {"type": "object", "properties": {"mark": _SHORT}}
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -45,6 +45,7 @@ def test_a_task_tells_its_state_its_way_and_its_log(town: Town, page: Page) -> N
     town.push(5, {"1": "hold"}, email="ann@example.com")
     town.until(lambda: town.starts(5), "it runs")
     until(lambda: page.get("/api/v1/tasks/5").json().get("log"), "its log is there")
+    until(lambda: page.get("/api/v1/tasks/5").json()["row"]["account"], "the board is read")
     data = page.get("/api/v1/tasks/5").json()
     assert data["row"]["account"] == "ann@example.com"
     assert data["why"].startswith("Task 5 is running")

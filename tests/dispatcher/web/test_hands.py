@@ -48,7 +48,7 @@ def test_a_running_task_is_cancelled(town: Town, page: Page) -> None:
 
 
 def test_an_id_with_every_odd_letter_can_be_acted_on(town: Town, page: Page) -> None:
-    answer = page.act("/tasks/a%2Fb%20%3F%23%C3%BC/pin")
+    answer = page.act("/tasks/a%2Fb%20%3F%23%C3%BC%0A/pin")
     assert answer.status_code == 409
     assert "a/b ?#ü" in answer.json()["text"]
 
