@@ -23,8 +23,11 @@ OVERLAP = 64 * 1024
 DATE_AGE = 60.0
 """Seconds that Last-Modified must lie before Date: a younger one may change within its second."""
 
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.ASCII | re.IGNORECASE)
-_NO_RANGE = re.compile(r"bytes\s+\*/(\d+)", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = re.compile(
+    r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE
+)
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_NO_RANGE = re.compile(r"bytes\s+\*/(\d{1,18})", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ def _whole(headers: Mapping[str, str]) -> Reply:
 
 def _describe(headers: Mapping[str, str]) -> Known:
     length = headers.get("Content-Length", "").strip()
-    total = int(length) if length.isascii() and length.isdigit() else None
+    total = int(length) if _LENGTH.fullmatch(length) else None
     return Known(headers.get("ETag", "").strip(), _reliable_date(headers), total)
 
 

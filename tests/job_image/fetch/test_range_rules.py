@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from contract.errors import Temporary
+from job_image.sources import ranges
 from playground.content import Resized
 from playground.portal import actions
 from playground.portal.ledger import Visit
@@ -150,6 +151,16 @@ def test_206_with_a_wrong_content_range_is_refused(broken: Order, lie: actions.A
     broken.fetch()
     assert asked(broken) == [None, f"bytes={CUT}-", None]
     assert broken.read(NAME) == whole(FILM)
+
+
+@pytest.mark.parametrize("claim", ["bytes 5-9/{}", "bytes {}-9/10", "bytes */{}"])
+def test_a_number_longer_than_any_file_is_no_number(claim: str) -> None:
+    """Python refuses to read more than 4,300 digits; sending them must not end a run."""
+    known = ranges.Known('"etag"', "", 10)
+    headers = {"Content-Range": claim.format("9" * 5000), "ETag": '"etag"'}
+    for status in (206, 416):
+        read = ranges.read(status, headers, ranges.ask(5, known), 5, known)
+        assert read.do is ranges.Do.ANEW
 
 
 def test_200_with_a_fitting_content_range_is_appended(broken: Order) -> None:
