@@ -29,6 +29,10 @@ T = TypeVar("T", bound=Identified)
 ALWAYS = -1
 """A version that cannot be compared: such news is taken as it comes."""
 
+ENDS = 512
+"""Ended objects whose ids are remembered: an answer that is later than the watch's news of so many
+others is none of a server that works."""
+
 
 class Shelf(Generic[T]):
     """The objects of one kind by name. Not locked: `Cache` does that."""
@@ -38,6 +42,14 @@ class Shelf(Generic[T]):
         self._gone: dict[str, tuple[int, str]] = {}
         """Names whose object the server said is gone while the watch may not know it yet: the last
         version known of it, and its id."""
+        self._ended: dict[str, None] = {}
+        """Ids that the watch said are gone, oldest first. The answer to a write of ours may come
+        after that, and would bring an object back of which nothing more is ever heard."""
+
+    @property
+    def remembered(self) -> int:
+        """How many ended objects are remembered."""
+        return len(self._ended)
 
     def get(self, name: str) -> T | None:
         """Return the object of that name."""
@@ -48,6 +60,8 @@ class Shelf(Generic[T]):
         """Take a newer state of an object; true when it is another than the one known."""
         if self._is_old(name, version) or self._is_gone(name, value.id):
             return False
+        if value.id in self._ended:
+            return False
         known = self.get(name)
         self._entries[name] = (version, value)
         self._gone.pop(name, None)
@@ -57,6 +71,7 @@ class Shelf(Generic[T]):
         """Take the news that an object is gone; false when its successor is known already."""
         if self._is_gone(name, object_id):
             del self._gone[name]
+        self._remember(object_id)
         if self._is_old(name, version):
             return False
         return self._entries.pop(name, None) is not None
@@ -80,6 +95,11 @@ class Shelf(Generic[T]):
         # A list without an object is its end only if it is younger than what was known of it.
         self._gone = {n: g for n, g in self._gone.items() if g[0] > version or n in found}
         return changed
+
+    def _remember(self, object_id: str) -> None:
+        self._ended[object_id] = None
+        if len(self._ended) > ENDS:
+            del self._ended[next(iter(self._ended))]
 
     def _is_old(self, name: str, version: int) -> bool:
         """Whether more is known of `name` than what was true at `version`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dispatcher.executors import Holding, Phase, Run, Volume
-from dispatcher.executors.kubernetes.cache import Cache
+from dispatcher.executors.kubernetes.cache import ENDS, Cache, Shelf
 
 NAMES = st.sampled_from(["a", "b", "c"])
 
@@ -144,6 +145,26 @@ def test_a_holding_joins_volume_and_run() -> None:
     assert dict(cache.holdings()) == {"a": Holding("a", None, run)}
     cache.drop(cache.runs, "a", 2, "r")
     assert dict(cache.holdings()) == {}
+
+
+def test_an_answer_that_comes_after_the_news_of_the_end_brings_nothing_back() -> None:
+    """The watch is sometimes quicker than the answer to the very request that ended an object."""
+    cache, dying = Cache(), replace(a_run("u1"), deleting=True)
+    cache.put(cache.runs, "a", 5, a_run("u1"))
+    cache.drop(cache.runs, "a", 7, "u1")
+    cache.put(cache.runs, "a", 6, dying)
+    assert cache.holdings() == {}
+    cache.put(cache.runs, "a", 9, a_run("u2"))
+    assert cache.holdings()["a"].run == a_run("u2")
+
+
+def test_ends_are_remembered_only_for_a_while() -> None:
+    """Ten thousand tasks a day must not be remembered for ever."""
+    shelf: Shelf[Run] = Shelf()
+    for number in range(3 * ENDS):
+        shelf.put("a", 2 * number, a_run(f"u{number}"))
+        shelf.drop("a", 2 * number + 1, f"u{number}")
+    assert shelf.remembered == ENDS
 
 
 def test_a_snapshot_does_not_change() -> None:
