@@ -161,9 +161,10 @@ class Loop:
             self._recalled = True
         if self._supervisor.give_verdicts(views) + self._supervisor.end_late(views):
             views = self._look()
-        if self._supervisor.start_due(views, self._slots(views)):
-            views = self._look()
         slots = self._slots(views)
+        if self._supervisor.start_due(views, slots):
+            views = self._look()
+            slots = self._slots(views)
         paused = self._is_paused()
         began = self._take(views, slots, paused=paused) if slots or paused else 0
         if paused or not slots:

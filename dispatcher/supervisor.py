@@ -191,6 +191,8 @@ class Supervisor:
         """Start runs that are due, oldest volume first, at most `slots`; return how many."""
         now = self._clock()
         due = [v for v in views if _is_due(v, now) and not self._crew.resting(v.name)]
+        if not due:
+            return 0
         due.sort(key=lambda view: view.holding.volume.created if view.holding.volume else 0.0)
         due = self._allowed(due, runs_by_account(views))[: max(0, slots)]
         granted = self._slots.grant([view.name for view in due])

@@ -7,7 +7,7 @@ thousands of tasks costs next to nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contract.task import Task
@@ -62,12 +62,17 @@ class Views:
 
     def __init__(self) -> None:
         self._known: dict[str, View] = {}
+        self._holdings: Mapping[str, Holding] = {}
+        self._views: Sequence[View] = ()
 
-    def look(self, holdings: Mapping[str, Holding]) -> list[View]:
-        """Return a view of each holding."""
+    def look(self, holdings: Mapping[str, Holding]) -> Sequence[View]:
+        """Return a view of each holding. The very same mapping is taken to hold the same."""
+        if holdings is self._holdings:
+            return self._views
         known, self._known = self._known, {}
         for name, holding in holdings.items():
             old = known.get(name)
             same = old is not None and (old.holding is holding or old.holding == holding)
             self._known[name] = old if old is not None and same else view(holding)
-        return list(self._known.values())
+        self._holdings, self._views = holdings, tuple(self._known.values())
+        return self._views

@@ -34,7 +34,7 @@ def test_what_is_gone_is_forgotten() -> None:
     views = Views()
     holding = hold(volume(), run())
     views.look({holding.name: holding})
-    assert views.look({}) == []
+    assert not views.look({})
 
 
 def test_a_run_without_a_volume_has_no_record_and_a_name() -> None:
@@ -42,3 +42,13 @@ def test_a_run_without_a_volume_has_no_record_and_a_name() -> None:
     assert seen.record is None
     assert seen.stand is Stand.STRAY
     assert seen.name == names.object_name("999")
+
+
+def test_a_snapshot_that_has_not_changed_is_not_looked_through_again() -> None:
+    views = Views()
+    holding = hold(volume(), run())
+    snapshot = {holding.name: holding}
+    assert views.look(snapshot) is views.look(snapshot)
+    ended = {holding.name: replace(holding, run=run(phase=Phase.FAILED))}
+    assert views.look(ended)[0].stand is Stand.ENDED
+    assert views.look(snapshot)[0].stand is Stand.ACTIVE
