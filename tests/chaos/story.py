@@ -26,8 +26,8 @@ from tests.chaos.schedule import Fault, Kind, Order, Schedule
 
 QUEUE = names.DEFAULT_QUEUE
 PATIENCE = 150.0
-"""Seconds after the last fault until every order must have ended: a heartbeat of 60 s, a look for
-dead dispatchers every 20 s, the longest retry, and a slow machine."""
+"""Seconds after the last fault, and then after any order's step, in which the next must be made: a
+heartbeat of 60 s, a look for dead dispatchers every 20 s, the longest retry, and a slow machine."""
 AUDIT_AFTER = 5.0
 """Seconds of quiet after which one dispatcher is started anew, and with it an audit, which is due
 every five minutes: it mends a board that a late word has put behind its volume."""
@@ -164,9 +164,12 @@ class Story:
 
     # --- afterwards -------------------------------------------------------------------------------
     def _settle(self) -> None:
-        """Wait until every order has ended as it must; what has not by then is a loss."""
+        """Wait until every order has ended as it must; what makes no step any more is a loss."""
         began, renewed = time.monotonic(), False
-        while time.monotonic() - began < PATIENCE and self._is_open():
+        moved, ends = began, self._ends()
+        while time.monotonic() - moved < PATIENCE and self._is_open():
+            if ends != self._ends():
+                moved, ends = time.monotonic(), self._ends()
             self.dispatchers.start_all()
             if not renewed and time.monotonic() - began > AUDIT_AFTER and not self._left():
                 self.dispatchers.end(0, signal.SIGTERM)
