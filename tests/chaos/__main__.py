@@ -18,7 +18,7 @@ from pathlib import Path
 from dispatcher.crew import WORKERS
 from tests.chaos.cluster import Cluster
 from tests.chaos.machine import Machine
-from tests.chaos.schedule import draw
+from tests.chaos.schedule import LONG, Kind, draw
 from tests.chaos.story import Story
 from tests.cluster import cluster
 from tests.dispatcher.kubernetes_executor.namespaces import namespace
@@ -49,7 +49,8 @@ def main() -> int:
         story = Story(schedule, ground, folder, options.dispatchers, options.max_active)
         report = story.live()
         most = max(report.peak, ground.most if isinstance(ground, Cluster) else 0)
-    bound = options.max_active + schedule.pauses * min(WORKERS, options.max_active)
+    pauses = report.faults.get(Kind.PAUSE.value + LONG, 0)
+    bound = options.max_active + pauses * min(WORKERS, options.max_active)
     print(report)
     print(f"most runs at once {most}; MAX_ACTIVE {options.max_active}; stated bound {bound}")
     if report.lawful and most <= bound:

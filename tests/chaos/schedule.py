@@ -49,6 +49,7 @@ WEIGHTS = {
 LENGTHS = {Kind.PAUSE: 4.0, Kind.FREEZE: 2.0, Kind.REFUSE: 2.0, Kind.KILL: 1.0, Kind.DIE: 1.0}
 """Seconds that a fault lasts at most; a dispatcher stays away so long. Others are over at once."""
 
+LONG = " for a minute or more"
 ABSENCE = (65.0, 100.0)
 """Seconds of an absence: longer than a heartbeat counts, and than a promised slot does (60 s)."""
 
@@ -87,6 +88,11 @@ class Fault:
     point: str = ""
 
     @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return self.kind.value + LONG * self.absence
+
+    @property
     def absence(self) -> bool:
         """Whether it keeps a dispatcher away for a minute or more."""
         return self.seconds >= ABSENCE[0]
@@ -103,12 +109,6 @@ class Schedule:
     def ends(self) -> dict[str, str]:
         """The end that each task must come to."""
         return {order.task: order.end for order in self.orders if order.end and not order.copy}
-
-    @property
-    def pauses(self) -> int:
-        """How many dispatchers are paused for so long that all they were granted has lapsed."""
-        long = [fault for fault in self.faults if fault.absence]
-        return sum(fault.kind is Kind.PAUSE for fault in long)
 
     @property
     def malformed(self) -> int:

@@ -113,7 +113,7 @@ class Story:
         over = fault.at + fault.seconds
         if self._is_spared(fault, number) or not self._begin(fault, number):
             return
-        self._faults[fault.kind.value + " for a minute or more" * fault.absence] += 1
+        self._faults[fault.name] += 1
         if fault.absence:
             self._absent.add(number)
         self._at(over, lambda: self._finish(fault, number))
