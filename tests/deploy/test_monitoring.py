@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -55,6 +56,8 @@ def served(
     redis7: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[dict[str, str]]]:
     """The label sets of each metric that a dispatcher serves after a turn and an audit."""
+    with redis.Redis.from_url(redis7) as client:
+        client.flushall()  # what is left of other tests would be findings, to be confirmed first
     folder = tmp_path_factory.mktemp("loop")
     values = {"REDIS_URL": redis7, "STAGING_DIR": str(folder), "QUEUE": "q:monitoring"}
     settings = read(Reader(values), values, executor=LOCAL)
