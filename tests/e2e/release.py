@@ -17,7 +17,7 @@ from playground.portal import TOKEN
 from tests.cluster import cluster
 from tests.deploy.chart import CHART
 from tests.e2e import objects
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, until
 from tests.e2e.world import API_SECRET, SIGNING_KEY, World
 
 Object = dict[str, Any]
@@ -86,8 +86,13 @@ class Release:
         return str(self.shown(task).get("status", ""))
 
     def until_status(self, task: int, status: str, seconds: float = 120) -> None:
-        """Wait for it, a look each second: each takes a process in the pod."""
+        """Wait for it, a look each second: each takes a process in the pod, so none is taken before
+        the backend's row has got there.
+        """
         end = time.monotonic() + seconds
+        if status == "completed":
+            row = self.world.backend.row
+            until(lambda: row(task) == status, lambda: f"row {task}\n{self.log()}", seconds)
         while (now := self.status(task)) != status:
             assert time.monotonic() < end, f"task {task} is {now!r}\n{self.log()}"
             time.sleep(1)
