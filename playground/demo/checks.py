@@ -89,11 +89,12 @@ def _repeated(e: Evidence) -> Fact:
 
 
 def _resumption(e: Evidence) -> Iterator[Fact]:
-    first, second = [visit for visit in e.visits if visit.target == LONG][:2]
-    begun = tally.start_of(second)
+    first, *others = (visit for visit in e.visits if visit.target == LONG)
+    starts = [tally.start_of(visit) for visit in others if visit.started < e.kill.at]
+    begun = max((start for start in starts if start <= CUT_AT), default=0)
     yield Fact(
         "cut",
-        first.outcome == "cut" and CUT_AT - LIMIT <= begun <= CUT_AT,
+        first.outcome == "cut" and CUT_AT - LIMIT <= begun,
         f"After the cut at byte {CUT_AT:,} the same run went on at byte {begun:,}.",
     )
     yield Fact(
@@ -118,7 +119,7 @@ def _never_again(e: Evidence) -> Fact:
 
 def _open_files(e: Evidence) -> Fact:
     twice = max((one.twice for one in e.tallies.values()), default=0)
-    resumed = [name for name, start in e.resumed.items() if start > 0]
+    resumed = [name for name, kept in e.resumed.items() if kept > 0]
     return Fact(
         "open",
         LONG in e.kill.opened and sorted(resumed) == sorted(e.kill.opened) and twice <= LIMIT,

@@ -77,12 +77,14 @@ class Evidence:
 
     @property
     def resumed(self) -> dict[str, int]:
-        """For each file that was open at the kill, the byte from which the next run went on."""
-        found: dict[str, int] = {}
-        for visit in self.after:
-            if visit.target in self.kill.opened:
-                found.setdefault(visit.target, tally.start_of(visit))
-        return found
+        """For each file that was open at the kill, its bytes that the next run kept."""
+        opened = self.kill.opened
+        later = tally.by_target(visit for visit in self.after if visit.target in opened)
+        return {name: self._kept(name, one) for name, one in later.items()}
+
+    def _kept(self, name: str, later: Tally) -> int:
+        """What had come before the kill, less what came again after it."""
+        return self.tallies[name].distinct - later.distinct
 
     def fetched_later(self, delivery: Delivery) -> list[Visit]:
         """Return the requests for files of a delivery's order that came after it."""

@@ -44,7 +44,7 @@ def is_cut(ledger: Ledger) -> bool:
 def is_half(ledger: Ledger) -> bool:
     """Whether half of the large lecture has been fetched, in more than one connection."""
     visits = ledger.visits(LONG)
-    return len(visits) > 1 and tally.start_of(visits[-1]) + visits[-1].sent >= KILL_AT
+    return len(visits) > 1 and tally.total(tally.by_target(visits)).distinct >= KILL_AT
 
 
 def kill(portal: Portal, folder: Folder) -> Kill:
@@ -55,7 +55,7 @@ def kill(portal: Portal, folder: Folder) -> Kill:
     _settled(portal.ledger, prefix)
     visits = [visit for visit in portal.ledger.visits(prefix) if visit.started < at]
     sums = tally.by_target(visits)
-    given = {visit.target for visit in visits if visit.outcome == "complete"}
+    given = {name for name, one in sums.items() if one.distinct == _size(portal, name)}
     finished = _finished(portal, folder.sandbox(VICTIM.key))
     opened = {name: one.distinct for name, one in sums.items() if name not in {*given, *finished}}
     return Kill(at, pid, sums[LONG].distinct, finished, opened)
@@ -77,6 +77,10 @@ def _finished(portal: Portal, sandbox: Path) -> dict[str, int]:
         known[sha256(content_of(portal, key))].append(key)
     sure = (keys for name, keys in known.items() if there[name] >= len(keys))
     return {f"cdn:{key}": content_of(portal, key).size for keys in sure for key in keys}
+
+
+def _size(portal: Portal, target: str) -> int:
+    return content_of(portal, target.removeprefix("cdn:")).size
 
 
 def content_of(portal: Portal, key: str) -> Content:

@@ -49,7 +49,9 @@ LONG = "cdn:test-course/005/720.mp4"
 SECOND = "cdn:test-course/008/720.mp4"
 """Another large one, fetched at the same time: 10 MB."""
 SPEEDS = {LONG: 2_500_000, SECOND: 1_500_000}
-CUT_AT = 4_000_000
+LINES = 4
+"""Connections of a run. More would each have so little of LONG that none reaches CUT_AT."""
+CUT_AT = 2_000_000
 """Bytes of LONG after which its first connection is reset."""
 KILL_AT = 10_000_000
 """Bytes of LONG after which the run is killed: half of the file."""

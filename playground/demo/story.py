@@ -22,7 +22,7 @@ from playground.demo.evidence import Evidence
 from playground.demo.family import Family
 from playground.demo.folder import DemoError, Folder, prepared
 from playground.demo.kill import Kill, is_cut, is_half, kill
-from playground.demo.orders import ORDERS, REFUSALS, VICTIM, Order, arm
+from playground.demo.orders import LINES, ORDERS, REFUSALS, VICTIM, Order, arm
 from playground.demo.product import Product
 from playground.demo.screen import Screen
 from playground.demo.watch import Watch
@@ -40,6 +40,7 @@ GONE = 60.0
 SETTINGS = {
     "RCLONE_REMOTE": "library:Courses",
     "DB_TIME_COLUMN": "updated_at",
+    "DOWNLOAD_CONCURRENCY": str(LINES),
     "WEBHOOK_TRIES": "0s,1s",
     "WEBHOOK_SCHEDULE": "2s,2s,2s",
     "CRASH_SCHEDULE": "2s,2s,2s",

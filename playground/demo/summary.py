@@ -95,7 +95,7 @@ def write(evidence: Evidence, facts: Sequence[Fact], path: Path) -> None:
         "bytes": {"fetched": whole.fetched, "distinct": whole.distinct, "twice": whole.twice},
         "reused_after_kill": e.reused,
         "killed": {"pid": e.kill.pid, "finished": e.kill.finished, "opened": e.kill.opened},
-        "resumed_at": e.resumed,
+        "kept": e.resumed,
         "attempts": e.attempts,
         "rows": e.rows,
         "left": e.left,

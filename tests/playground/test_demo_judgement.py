@@ -71,7 +71,7 @@ def good() -> Evidence:
         visit(WHOLE, 900, 0, 1_500_000, "complete"),
         visit(LONG, 901, 0, CUT_AT, "cut"),
         visit(SECOND, 901, 0, 5_000_000, "gone"),
-        visit(LONG, 902, CUT_AT, 6_000_000, "gone"),
+        visit(LONG, 902, CUT_AT, 10_000_000 - CUT_AT, "gone"),
         visit(LONG, KILLED_AT + 3, 10_000_000, 9_000_000, "complete"),
         visit(SECOND, KILLED_AT + 3, 5_000_000, 4_900_000, "complete"),
     )
