@@ -1,7 +1,7 @@
 """How the command line reaches the queue and the executor: by the settings, or what is here.
 
 Heavy modules are imported when they are needed: a command that speaks to Redis alone starts without
-the Kubernetes client (0.6 s, 40 MiB).
+what speaks to a cluster.
 """
 
 from __future__ import annotations

@@ -184,5 +184,5 @@ def _stopped_by_signals(loop: Loop) -> Iterator[None]:
 
 
 def _kubernetes(module: str) -> Any:
-    """Import late: the Kubernetes client costs 0.6 s and 40 MiB that one machine never needs."""
+    """Import late: one machine never needs what speaks to a cluster."""
     return import_module(f"dispatcher.executors.kubernetes.{module}")

@@ -94,7 +94,7 @@ def _resumption(e: Evidence) -> Iterator[Fact]:
     begun = max((start for start in starts if start <= CUT_AT), default=0)
     yield Fact(
         "cut",
-        first.outcome == "cut" and CUT_AT - LIMIT <= begun,
+        first.outcome == "cut" and begun >= CUT_AT - LIMIT,
         f"After the cut at byte {CUT_AT:,} the same run went on at byte {begun:,}.",
     )
     yield Fact(

@@ -175,7 +175,7 @@ def _kind(pod: Json) -> str:
 
 
 def _code(pod: Json) -> int:
-    """The end that the order asks for; being told to stop is left out, for a Job starts anew."""
+    """The end that the order asks for; being told to stop is the chaos of one machine."""
     if _kind(pod) == "report":
         return 0
     word, _, code = _order(pod)["do"].get(_value(pod, "ATTEMPT"), "").partition(" ")
