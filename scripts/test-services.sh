@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the servers that tests/services.py starts (Redis, PostgreSQL, MariaDB) and the browser that
-# looks at the page, from Debian's own packages, and starts none of them. Quick when they are there.
+# Installs the servers that tests/services.py starts (Redis, PostgreSQL, MariaDB), the browser that
+# looks at the page, the shells in which completion is tried (zsh, fish) and promtool, from Debian's own
+# packages, and starts none of them. Quick when they are there.
 # Needs Debian or Ubuntu, and root (or sudo without a password) only when something is missing.
 #   scripts/test-services.sh [redis] [postgresql] [mariadb] [chromium] [shells]      default: all
 set -euo pipefail
-[ $# -gt 0 ] || "$(dirname "$0")/promtool.sh"
+promtool() { "$(dirname "$0")/promtool.sh"; }
+[ $# -eq 0 ] || promtool() { :; }
 
 found() { # found PROGRAM: on PATH, or where Debian keeps servers
   command -v "$1" >/dev/null || compgen -G "/usr/sbin/$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
@@ -23,7 +25,7 @@ for service in "${@:-redis postgresql mariadb chromium shells}"; do
     esac
   done
 done
-[ ${#packages[@]} -gt 0 ] || exit 0
+[ ${#packages[@]} -gt 0 ] || { promtool; exit; }
 
 echo "test-services: installing ${packages[*]} with apt-get; no service is started"
 as_root=()
@@ -41,4 +43,5 @@ fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+promtool
 echo "test-services: done"

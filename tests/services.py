@@ -40,7 +40,7 @@ BOUND_TO_US = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv"
 
 def absent(what: str) -> NoReturn:
     """Say that a service is missing: a failure in CI, a skip elsewhere."""
-    reason = f"{what} is not here; scripts/test-services.sh installs it"
+    reason = f"{what} is not here; scripts/test-services.sh installs what Debian has"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
