@@ -2,19 +2,24 @@
 
 The shells' scripts hold no words of their own; they ask the program, which reads its own parser. So
 they never go stale, and ids of tasks can be completed where Redis is near. One answer serves bash,
-zsh, fish and kubectl.
+zsh, fish and kubectl. An id is chosen by whoever orders and ends on the operator's command line:
+one that a shell might read as anything but a word is not offered, and shells quote what they get.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Sequence
 from string import Template
 
 BASH = Template("""\
 _course_runner() {
-  local IFS=$$'\\n'
-  COMPREPLY=($$($program complete -- "$${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  local word
+  COMPREPLY=()
+  while IFS= read -r word; do
+    COMPREPLY+=("$$(printf '%q' "$$word")")
+  done < <($program complete -- "$${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -o default -F _course_runner $program
 """)
@@ -38,6 +43,9 @@ complete -c $program -f -a '(__course_runner)'
 """)
 
 SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+PLAIN = re.compile(r"[\w.@:+][\w.@:+-]*", re.ASCII)
+"""An id that is one word and no option to every shell."""
 
 Ids = Callable[[], Iterable[str]]
 """Returns the ids of the tasks that are known; asked only where an id may come next."""
@@ -107,4 +115,4 @@ def _values(action: argparse.Action, ids: Ids) -> Iterable[str]:
         return [one.dest for one in action._choices_actions]  # what is hidden is not in there
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
-    return ids() if action.metavar == "ID" else ()
+    return filter(PLAIN.fullmatch, ids()) if action.metavar == "ID" else ()
