@@ -76,7 +76,7 @@ def _page(options: argparse.Namespace, values: Mapping[str, str]) -> int:
     except ModuleNotFoundError as exc:
         raise Misconfigured(
             f"The page's libraries are not installed: {exc.name} is missing.",
-            advice="pip install 'course-runner[web]'.",
+            advice="Run scripts/setup.sh local in the checkout.",
         ) from exc
     known = reach.to_look(options, values)
     program.run(known, reach.executor_name(options), until_eof=options.until_eof)

