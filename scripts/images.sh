@@ -3,7 +3,8 @@
 #   scripts/images.sh            build into the engine's own store
 #   scripts/images.sh push       the same, then push; needs REGISTRY
 # REGISTRY=registry.example.com/team   before the names; VERSION=1.2.3 (default: pyproject.toml's);
-# PYTHON_IMAGE=…                       another base; ENGINE=docker|buildah.
+# PYTHON_IMAGE=…                       another base; ENGINE=docker|buildah;
+# SOURCE=https://…                     where the sources are, for the label image.source.
 # Archive and bill of materials (CycloneDX, by uv from uv.lock) lie in DIST (default: dist) as
 # <image>.tar and <image>.cdx.json.
 set -euo pipefail
@@ -19,6 +20,7 @@ if [ -z "$engine" ]; then
   else fail "there is neither a running docker nor buildah; install one of them"; fi
 fi
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml | head -1)}
+source=${SOURCE:-unknown}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 # One time for all files of a commit: the same sources give the same layers.
 epoch=$(git log -1 --format=%ct 2>/dev/null || echo 0)
@@ -29,9 +31,9 @@ dist=${DIST:-dist}
 mkdir -p "$dist"
 
 build() { # build NAME FOLDER
-  local arguments=(--build-arg "PYTHON_IMAGE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --file "$2/Dockerfile" --tag "$image")
+  local arguments=(--build-arg "PYTHON_IMAGE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "SOURCE=$source" --file "$2/Dockerfile" --tag "$image")
   # Said again, for buildah's cache of layers overlooks that a LABEL's argument has changed.
-  arguments+=(--label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision")
+  arguments+=(--label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision" --label "org.opencontainers.image.source=$source")
   if [ "$engine" = docker ]; then
     DOCKER_BUILDKIT=1 docker build --build-arg "SOURCE_DATE_EPOCH=$epoch" "${arguments[@]}" .
   else
@@ -44,7 +46,10 @@ save() { # save ARCHIVE: with its layers as they travel
   if [ "$engine" = docker ]; then docker save --output "$1" "$image"; else buildah push --quiet "$image" "oci-archive:$1:$name" >/dev/null; fi
 }
 layers_of_base() {
-  if [ "$engine" = docker ]; then docker image inspect --format '{{len .RootFS.Layers}}' "$base"
+  if [ "$engine" = docker ]; then
+    # BuildKit keeps a base to itself: the engine's own store may not have it.
+    docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null
+    docker image inspect --format '{{len .RootFS.Layers}}' "$base"
   else buildah inspect --type image --format '{{len .OCIv1.RootFS.DiffIDs}}' "$base"; fi
 }
 
