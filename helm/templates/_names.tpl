@@ -81,8 +81,9 @@ matchExpressions:
     values: [{{ .Release.Name | quote }}, {{ include "course-runner.testInstance" . | quote }}]
 {{- end }}
 
+{{/* No release can be called so: a label may hold "_", a release's name may not. */}}
 {{- define "course-runner.testInstance" -}}
-{{- printf "%s-test" .Release.Name }}
+{{- printf "%s_test" .Release.Name }}
 {{- end }}
 
 {{/* An image's name; call with (dict "root" $ "image" .Values.x.image). */}}

@@ -35,6 +35,15 @@
         matchLabels: {{- include "course-runner.selector" (list . "redis") | nindent 10 }}
 {{- end }}
 
+{{/* To a server of one's own, which may be anywhere; call with its address, or with "" where only a
+     Secret knows it. */}}
+{{- define "course-runner.egressOwnRedis" -}}
+- ports:
+    {{- range (include "course-runner.place" . | fromJson).ports | default (list 6379) }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+
 {{/* Host and ports of an address, as JSON; {} when it is empty. Of several hosts the first one: all
      listen on one port. Sentinels name a server, which is reached as well. */}}
 {{- define "course-runner.place" -}}

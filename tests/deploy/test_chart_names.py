@@ -15,7 +15,7 @@ from contract.task import Task
 from dispatcher.executors.kubernetes import manifests
 from dispatcher.executors.kubernetes.settings import read
 from playground import trial
-from tests.deploy.chart import CHART, NAMESPACE, RELEASE, STEM, Helm, Objects, environment, pod_of
+from tests.deploy.chart import CHART, NAMESPACE, STEM, Helm, Objects, environment, pod_of
 
 pytestmark = pytest.mark.cluster
 
@@ -116,7 +116,9 @@ def test_the_built_in_test_is_reached_where_it_listens(helm: Helm) -> None:
     assert container["command"] == ["python", "-m", trial.__name__]
     env = {entry["name"]: entry.get("value") for entry in container["env"]}
     labels = _run(objects)["metadata"]["labels"] | {names.LABEL_INSTANCE: env["INSTANCE"]}
-    assert env["INSTANCE"] != RELEASE
+    assert not re.fullmatch(r"[a-z0-9.-]+", env["INSTANCE"]), "a release could be called so"
+    settings = read(Reader(environment(objects) | {"INSTANCE": env["INSTANCE"]}))
+    assert settings.instance == env["INSTANCE"]
     for name in (f"{STEM}-test", f"{STEM}-job", f"{STEM}-job-api"):
         assert selects(objects["NetworkPolicy", name]["spec"]["podSelector"], labels), name
 
@@ -129,6 +131,8 @@ def test_names_stay_within_their_limits(helm: Helm, release: str) -> None:
     kinds = re.findall(r"^kind: (\S+)\nmetadata:\n  name: (\S+)$", text, flags=re.M)
     assert found and max(len(n) for k, n in kinds if not k.startswith("Validating")) <= 63
     assert max(len(n) for k, n in kinds if k in ("Job", "StatefulSet")) <= 52
+    values = re.findall(r"app.kubernetes.io/instance: (\S+)$", text, flags=re.M)
+    assert f"{release}_test" in values and max(map(len, values)) <= 63
     if len(release) == 53:
         other = helm.run("template", release[:-1] + "x", str(CHART), "--namespace", NAMESPACE)
         assert not set(kinds) & set(

@@ -142,6 +142,24 @@ def test_the_way_to_an_own_redis_is_open(helm: Helm, url: str, ports: list[int])
 
 
 @pytest.mark.parametrize(
+    ("redis", "port"),
+    [
+        ({"existingSecret": "own"}, 6379),
+        ({"url": "redis://10.0.0.7:6380/0"}, 6380),
+        ({"url": "redis://10.0.0.7:6380/0", "progressUrl": "redis://10.0.0.8:6381/0"}, 6381),
+    ],
+)
+def test_runs_reach_an_own_redis_wherever_it_is(helm: Helm, redis: Object, port: int) -> None:
+    """Their progress goes there: also to a private address, and where only a Secret knows it; but
+    not where they show no progress.
+    """
+    values: Object = {"redis": {"embedded": False, **redis}}
+    rule = {"ports": [{"protocol": "TCP", "port": port}]}
+    assert rule in _egress(helm.objects(values), "job")
+    assert rule not in _egress(helm.objects({**values, "progress": {"enabled": False}}), "job")
+
+
+@pytest.mark.parametrize(
     ("url", "port"),
     [("postgresql+psycopg://u:p@db.example/x", 5432), ("mysql+pymysql://db.example:3307/x", 3307)],
 )

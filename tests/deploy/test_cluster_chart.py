@@ -64,8 +64,8 @@ def test_helm_test_passes(release: Release) -> None:
     """The built-in order gets through, and leaves nothing."""
     said = release.helm("test", release.name)
     assert "trial: passed" in said
-    assert not release.kube.items("pvc", f"{names.LABEL_INSTANCE}={release.name}-test")
-    assert not release.kube.items("jobs", f"{names.LABEL_INSTANCE}={release.name}-test")
+    ours = f"{names.LABEL_MANAGED_BY}={names.PREFIX},{names.LABEL_INSTANCE}!={release.name}"
+    assert not release.kube.items("pvc,jobs", ours)
 
 
 # --- rights ---------------------------------------------------------------------------------------
