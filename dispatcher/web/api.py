@@ -7,6 +7,7 @@ never wait for Redis but where they must (dead letters, one task); acts do.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,11 +21,14 @@ from contract.errors import CourseRunnerError, Permanent, Retryable
 from dispatcher.web import body
 from dispatcher.web.endpoints import ENDPOINTS, ROOT, WORDS, Endpoint
 from dispatcher.web.facts import Done, Problem
+from dispatcher.web.gate import client_of
 from dispatcher.web.hands import ASKS, LETTER_ACTS, NOTED, Hands
 from dispatcher.web.model import Model
 from dispatcher.web.openapi import document
 from dispatcher.web.query import Query
 from dispatcher.web.schema import plain
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -44,6 +48,14 @@ class _AnyText(Convertor[str]):
 
 
 register_url_convertor("any_text", _AnyText())
+
+
+class Json(JSONResponse):
+    """JSON in plain ASCII, which can be sent whatever texts are in it."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class BadBody(Permanent):
@@ -114,12 +126,12 @@ class Api:
             if found is None:
                 return unknown("This task is not known.")
             headers = {"Course-Runner-As-Of": f"{fresh.at or 0:.3f}"}
-            return JSONResponse(plain(found), headers=headers)
+            return Json(plain(found), headers=headers)
 
         return handle
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(self._document)
+        return Json(self._document)
 
     # --- acts -------------------------------------------------------------------------------------
     async def _enqueue(self, request: Request) -> Response:
@@ -129,7 +141,7 @@ class Api:
     async def _ask(self, request: Request, action: str) -> Response:
         task = request.path_params["task"]
         found = await run_in_threadpool(self._hands.ask, action, task, who(request))
-        return JSONResponse(plain(Done(True, NOTED)), 202) if found is None else answer(found)
+        return Json(plain(Done(True, NOTED)), 202) if found is None else answer(found)
 
     async def _letter(self, request: Request, action: str) -> Response:
         text = request.path_params["number"]
@@ -159,13 +171,13 @@ def _route(path: str, methods: Mapping[str, Handler]) -> Route:
 
 def who(request: Request) -> str:
     """Return the words by which the log knows who acted."""
-    way = "API" if request.url.path.startswith(ROOT) else "page"
-    return f"The operator ({way}, {request.client.host if request.client else 'unknown'})"
+    way = "API" if request.scope["path"].startswith(ROOT) else "page"
+    return f"The operator ({way}, {client_of(request)})"
 
 
 def answer(done: Done) -> Response:
     """Return what came of an act; a no is a conflict."""
-    return JSONResponse(plain(done), 200 if done.done else 409)
+    return Json(plain(done), 200 if done.done else 409)
 
 
 def problem(error: CourseRunnerError) -> Response:
@@ -173,18 +185,18 @@ def problem(error: CourseRunnerError) -> Response:
     code = 503 if isinstance(error, Retryable) else 400
     code = 413 if isinstance(error, body.TooLarge) else code
     headers = {"Retry-After": "5"} if code == 503 else None
-    return JSONResponse(plain(Problem(error.summary, error.advice)), code, headers)
+    return Json(plain(Problem(error.summary, error.advice)), code, headers)
 
 
 def unknown(text: str) -> Response:
     """Return that something is not known."""
-    return JSONResponse(plain(Problem(text)), 404)
+    return Json(plain(Problem(text)), 404)
 
 
 def unready(trouble: str) -> Response:
     """Return that nothing has been seen yet, and why."""
     said = Problem(trouble or "Nothing has been read yet.", "Ask again in a moment.")
-    return JSONResponse(plain(said), 503, {"Retry-After": "2"})
+    return Json(plain(said), 503, {"Retry-After": "2"})
 
 
 async def _json(request: Request) -> Mapping[str, Any]:
@@ -204,6 +216,8 @@ async def _json(request: Request) -> Mapping[str, Any]:
 def _text(data: Mapping[str, Any], name: str) -> str:
     """Return a field of an object, "" without one. Raise `BadBody` for what is no short text."""
     value = data.get(name, "")
-    if not isinstance(value, str) or len(value) > WORDS:
-        raise BadBody(f"{name} is no text of at most {WORDS} characters.", advice="Shorten it.")
+    if not isinstance(value, str) or len(value) > WORDS or _SURROGATE.search(value):
+        raise BadBody(
+            f"{name} is no text of at most {WORDS} characters.", advice="Send such a text."
+        )
     return value

@@ -8,12 +8,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dispatcher.page_settings import PageSettings
-from dispatcher.web.api import Api
+from dispatcher.web.api import Api, Json
 from dispatcher.web.endpoints import ROOT
 from dispatcher.web.facts import Problem
 from dispatcher.web.gate import Doorman, Gate
@@ -56,10 +56,10 @@ def _refused(pages: Pages) -> Callable[[Request, Exception], Awaitable[Response]
     async def handle(request: Request, error: Exception) -> Response:
         code = error.status_code if isinstance(error, HTTPException) else 500
         text = str(getattr(error, "detail", "")) or "This cannot be answered"
-        if request.url.path.startswith(ROOT):
+        if request.scope["path"].startswith(ROOT):
             said = Problem(f"{text}.", "See /api/v1/openapi.json.")
             headers = getattr(error, "headers", None)
-            return JSONResponse(plain(said), code, headers)
+            return Json(plain(said), code, headers)
         return pages.error(request, code, f"{text}.", _CURES.get(code, ""))
 
     return handle

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -26,7 +26,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dispatcher.page_settings import PageSettings, is_loopback
 
-COOKIE = "course-runner-session"
 API = "/api/"
 OPEN = ("/login", "/healthz", "/static/")
 """What may be had by whoever reaches the page: no word of any task is in it."""
@@ -38,7 +37,10 @@ SESSIONS = 100
 """Sessions at once; the oldest goes first."""
 
 WRONG = 10
-"""Wrong tokens a minute, from anywhere, after which none is looked at for a while."""
+"""Wrong tokens a minute from one address, after which none from there is looked at for a while."""
+
+GUESSERS = 1000
+"""Addresses whose wrong tokens are counted; whoever was quiet longest is forgotten first."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -51,6 +53,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+def cookie_of(port: int) -> str:
+    """Return the cookie's name: browsers keep the cookies of all ports of a host together."""
+    return f"course-runner-session-{port}"
 
 
 @dataclass(slots=True)
@@ -69,7 +76,7 @@ class Doorman:
         self._settings = settings
         self._clock = clock
         self._sessions: dict[str, Session] = {}
-        self._wrong: deque[float] = deque(maxlen=WRONG)
+        self._wrong: dict[str, deque[float]] = {}
 
     @property
     def has_token(self) -> bool:
@@ -83,22 +90,30 @@ class Doorman:
 
     def knows_host(self, host: str) -> bool:
         """Whether a request may name this host: on loopback only this machine's own names."""
-        name = urlsplit(f"//{host}").hostname or ""
-        return self.closed or is_loopback(name)
+        found = _split(f"//{host}")
+        return found is not None and (self.closed or is_loopback(found.hostname or ""))
 
-    def tired(self) -> bool:
-        """Whether too many wrong tokens came within the last minute."""
-        return len(self._wrong) == WRONG and self._clock() - self._wrong[0] < 60
+    def tired(self, client: str) -> bool:
+        """Whether too many wrong tokens came from an address within the last minute."""
+        wrong = self._wrong.get(client)
+        return wrong is not None and len(wrong) == WRONG and self._clock() - wrong[0] < 60
 
-    def right(self, token: str) -> bool:
-        """Whether this is the token; wrong ones are counted."""
+    def right(self, token: str, client: str) -> bool:
+        """Whether this is the token; wrong ones are counted, by the address they come from."""
         known = self._settings.token
-        if known is None or self.tired():
+        if known is None or self.tired(client):
             return False
         found = hmac.compare_digest(token.strip().encode(), known.reveal().strip().encode())
         if not found:
-            self._wrong.append(self._clock())
+            self._count(client)
         return found
+
+    def _count(self, client: str) -> None:
+        wrong = self._wrong.pop(client, None) or deque(maxlen=WRONG)
+        wrong.append(self._clock())
+        self._wrong[client] = wrong  # at the end, so that the first is who was quiet longest
+        if len(self._wrong) > GUESSERS:
+            del self._wrong[next(iter(self._wrong))]
 
     def open(self) -> str:
         """Begin a session; return its name for the cookie."""
@@ -148,18 +163,21 @@ class Gate:
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to a request that is not let on."""
-        doorman, path = self._doorman, request.url.path
+        # The path that is routed; `request.url` is made from the Host header too.
+        doorman, path = self._doorman, str(request.scope["path"])
         if not doorman.knows_host(request.headers.get("host", "")):
             text = "This page answers only to this machine's own names, such as localhost."
             return PlainTextResponse(text, 421)
-        session = doorman.session(request.cookies.get(COOKIE, ""))
+        if not request.scope["query_string"].isascii():
+            return PlainTextResponse("The address is not percent-encoded: encode it.", 400)
+        session = doorman.session(request.cookies.get(cookie_of(port_of(request)), ""))
         bearer = self._bearer(request)
         request.state.session = session
         request.state.operator = bearer or session is not None
         writes = request.method not in ("GET", "HEAD")
         if path.startswith(API):
             allowed = bearer or (not writes and (session is not None or not doorman.closed))
-            return None if allowed else _problem(doorman)
+            return None if allowed else _problem(doorman, client_of(request))
         if writes and not _same_origin(request):
             return PlainTextResponse("Forms of other sites are not taken.", 403)
         if path.startswith(OPEN) or request.state.operator:
@@ -170,7 +188,7 @@ class Gate:
 
     def _bearer(self, request: Request) -> bool:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and self._doorman.right(token)
+        return kind.lower() == "bearer" and self._doorman.right(token, client_of(request))
 
 
 def _same_origin(request: Request) -> bool:
@@ -178,17 +196,42 @@ def _same_origin(request: Request) -> bool:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None:
+        return True
+    found = _split(origin)
+    return found is not None and found.netloc == request.headers.get("host")
+
+
+def _split(address: str) -> SplitResult | None:
+    """Return an address in its parts; None for what is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
+
+
+def client_of(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else "unknown"
+
+
+def port_of(request: Request) -> int:
+    """Return the port that the page is served on."""
+    return int((request.scope.get("server") or ("", 0))[1] or 0)
+
+
+def address_of(request: Request) -> str:
+    """Return path and query of what is asked for, as an address has them."""
+    query = request.scope["query_string"].decode("ascii")
+    return quote(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 def _back(request: Request) -> str:
-    if request.method != "GET":
-        return "/"
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return address_of(request) if request.method == "GET" else "/"
 
 
-def _problem(doorman: Doorman) -> Response:
-    if doorman.tired():
+def _problem(doorman: Doorman, client: str) -> Response:
+    if doorman.tired(client):
         data = {"error": "Too many wrong tokens came in.", "cure": "Wait a minute."}
         return JSONResponse(data, 429, {"Retry-After": "60"})
     cure = "Send `Authorization: Bearer` with the dispatcher's OPERATOR_TOKEN."

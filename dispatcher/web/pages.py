@@ -24,7 +24,7 @@ from dispatcher.web import body, words
 from dispatcher.web.api import who
 from dispatcher.web.chart import HEIGHT, WIDTH, chart
 from dispatcher.web.facts import Done
-from dispatcher.web.gate import COOKIE, KEPT, Doorman
+from dispatcher.web.gate import KEPT, Doorman, address_of, client_of, cookie_of, port_of
 from dispatcher.web.hands import ASKS, LETTER_ACTS, NOTED, Hands
 from dispatcher.web.model import Model
 from dispatcher.web.query import STATES, BadQuery, Query
@@ -135,11 +135,12 @@ class Pages:
             fresh=self._model.fresh(),
             word=session.word if session else "",
             has_token=self._doorman.has_token,
-            back=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            back=address_of(request),
             told=told,
             **values,
         )
-        return HTMLResponse(text, code)
+        # Half a surrogate pair, as JSON in Redis may hold, is no text that can be sent.
+        return HTMLResponse(text.encode("utf-8", "replace"), code)
 
     # --- sessions ---------------------------------------------------------------------------------
     def _login(self, request: Request) -> Response:
@@ -148,11 +149,11 @@ class Pages:
     async def _sign_in(self, request: Request) -> Response:
         fields = await body.form(request)
         going = _local(fields.get("next"))
-        if self._doorman.right(fields.get("token", "")):
+        if self._doorman.right(fields.get("token", ""), client_of(request)):
             answer = RedirectResponse(going, 303)
-            secure = request.url.scheme == "https"
+            secure = request.scope["scheme"] == "https"
             answer.set_cookie(
-                *(COOKIE, self._doorman.open()),
+                *(cookie_of(port_of(request)), self._doorman.open()),
                 max_age=int(KEPT),
                 httponly=True,
                 samesite="strict",
@@ -160,7 +161,7 @@ class Pages:
             )
             return answer
         wrong = "This is not the operator's token."
-        if self._doorman.tired():
+        if self._doorman.tired(client_of(request)):
             wrong = "Too many wrong tokens came in; wait a minute."
         return self._show(request, "login", 403, next=going, wrong=wrong)
 
@@ -168,8 +169,9 @@ class Pages:
         fields = await body.form(request)
         answer = RedirectResponse("/", 303)
         if self._meant(request, fields):
-            self._doorman.end(request.cookies.get(COOKIE, ""))
-            answer.delete_cookie(COOKIE)
+            cookie = cookie_of(port_of(request))
+            self._doorman.end(request.cookies.get(cookie, ""))
+            answer.delete_cookie(cookie)
         return answer
 
     def _meant(self, request: Request, fields: Mapping[str, str]) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
-from dispatcher.web.gate import COOKIE
+from dispatcher.web.gate import cookie_of
 from tests.dispatcher.web.page_process import TOKEN, Page
 
 LIMIT = 30_000
@@ -30,10 +31,11 @@ def sign_in(tab: Tab, url: str) -> None:
     expect(tab.get_by_role("button", name="Sign out")).to_be_visible(timeout=LIMIT)
 
 
-def pass_of(page: Page) -> str:
-    """A session's cookie; that people can sign in by hand has a test of its own."""
+def pass_of(page: Page) -> tuple[str, str]:
+    """A session's cookie, name and value; that people can sign in by hand has its own test."""
     answer = requests.post(f"{page.url}/login", {"token": TOKEN}, allow_redirects=False, timeout=60)
-    return str(answer.cookies[COOKIE])
+    name = cookie_of(urlsplit(page.url).port or 0)
+    return name, str(answer.cookies[name])
 
 
 def violations(tab: Tab, rules: object = RULES) -> list[str]:

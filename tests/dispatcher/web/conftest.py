@@ -14,7 +14,6 @@ from playwright.sync_api import Page as Tab
 
 from dispatcher.record import Stand
 from dispatcher.settings import Limits
-from dispatcher.web.gate import COOKIE
 from tests.dispatcher.town import Town
 from tests.dispatcher.web.browser import LIMIT, Open, pass_of, progress
 from tests.dispatcher.web.page_process import TOKEN, Page
@@ -83,7 +82,8 @@ def open_(chromium: Browser, page: Page) -> Iterator[Open]:
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("console", lambda m: complaints.append(m.text) if _is_ours(m.text) else None)
         if act:
-            context.add_cookies([{"name": COOKIE, "value": pass_of(where), "url": where.url}])
+            name, value = pass_of(where)
+            context.add_cookies([{"name": name, "value": value, "url": where.url}])
         tab.goto(where.url + path)
         return tab
 

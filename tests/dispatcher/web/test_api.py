@@ -141,3 +141,13 @@ def test_what_is_not_there_is_404_with_a_cure(page: Page, path: str) -> None:
     answer = page.get(path)
     assert answer.status_code == 404
     assert "openapi" in answer.text or "<h1>" in answer.text
+
+
+def test_half_a_surrogate_pair_in_redis_spoils_no_view(town: Town, page: Page) -> None:
+    """A reason given on a command line may be no text; here it is shown as well as can be."""
+    town.store.pause("bad \udcff reason")
+    overview = "/api/v1/overview"
+    until(lambda: page.get(overview).json()["paused_why"].startswith("bad"), "the page sees it")
+    assert page.get(overview).json()["paused_why"] == "bad \udcff reason"
+    assert "bad ? reason" in page.get("/").text
+    assert page.act("/pause", data=b'{"why": "\\ud800"}').status_code == 400

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
+from contract.env import Secret
+from dispatcher.page_settings import PageSettings
+from dispatcher.web.gate import GUESSERS, WRONG, Doorman
 from tests.dispatcher.town import Town
 from tests.dispatcher.web.page_process import TOKEN, Page
 from tests.services import until
@@ -86,6 +93,44 @@ def test_a_name_that_leads_here_from_elsewhere_is_not_answered(page: Page) -> No
     assert page.get("/", headers={"Host": "localhost:9"}).status_code == 200
 
 
+def raw(page: Page, *lines: bytes) -> int:
+    """The code that answers a request of these very lines."""
+    where = urlsplit(page.url)
+    with socket.create_connection((where.hostname, where.port), timeout=60) as line:
+        line.sendall(b"\r\n".join((*lines, b"Connection: close", b"", b"")))
+        return int(line.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize("host", [b"127.0.0.1/static", b"127.0.0.1/static/?", b"127.0.0.1/login#"])
+def test_a_host_that_holds_a_path_opens_no_door(town: Town, tmp_path: Path, host: bytes) -> None:
+    """What is judged is the path that is served, not an address that the client composes."""
+    page = Page(tmp_path, town.url, OPERATOR_TOKEN=TOKEN, PAGE_HOST="0.0.0.0")
+    page.url = page.url.replace("0.0.0.0", "127.0.0.1")
+    until(lambda: page.get("/healthz").status_code == 200, "it answers")
+    for path, code in ((b"/settings", 303), (b"/api/v1/settings", 401)):
+        assert raw(page, b"GET %s HTTP/1.1" % path, b"Host: %s" % host) == code, path
+    assert page.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ((b"GET / HTTP/1.1", b"Host: ["), 421),
+        ((b"GET / HTTP/1.1", b"Host: \xff"), 421),
+        ((b"POST /login HTTP/1.1", b"Host: localhost", b"Origin: http://["), 403),
+        ((b"GET /tasks?search=\xff HTTP/1.1", b"Host: localhost"), 400),
+        ((b"GET /task?id=%ff HTTP/1.1", b"Host: localhost"), 404),
+        ((b"GET /\xff HTTP/1.1", b"Host: localhost"), 400),
+        ((b"GET /%ff HTTP/1.1", b"Host: localhost"), 404),
+    ],
+)
+def test_what_no_browser_sends_is_refused_and_no_error_of_ours(
+    page: Page, lines: tuple[bytes, ...], code: int
+) -> None:
+    assert raw(page, *lines) == code
+    assert "Traceback" not in page.lines()
+
+
 def test_acting_needs_the_very_session_s_word(town: Town, page: Page) -> None:
     browser, word = signed_in(page)
     for wrong in ({}, {"word": "x"}, {"word": signed_in(page)[1]}):
@@ -147,7 +192,36 @@ def test_after_many_wrong_tokens_even_the_right_one_waits(town: Town, tmp_path: 
     for _ in range(10):
         assert page.act("/resume", token="guess-guess-guess-").status_code in (401, 429)
     assert page.act("/resume").status_code == 429
+    with requests.Session() as elsewhere:  # whoever guesses there shuts nobody out here
+        elsewhere.mount("http://", From("127.0.0.2"))
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        url = f"{page.url}/api/v1/pause"
+        assert elsewhere.post(url, headers=bearer, timeout=60).status_code == 200
     assert page.stop() == 0
+
+
+class From(HTTPAdapter):
+    """Connects from another address of this machine."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *words: Any, **options: Any) -> None:
+        """Bind each connection."""
+        super().init_poolmanager(*words, source_address=(self._address, 0), **options)
+
+
+def test_the_addresses_that_are_counted_are_bounded() -> None:
+    """Whoever was quiet longest is forgotten, and nobody else."""
+    doorman = Doorman(PageSettings("127.0.0.1", 0, Secret(TOKEN)), lambda: 0.0)
+    for _ in range(WRONG):
+        doorman.right("wrong", "first")
+        doorman.right("wrong", "second")
+    doorman.right("wrong", "first")  # is not looked at, and so is not counted
+    for number in range(GUESSERS - 1):
+        doorman.right("wrong", f"other-{number}")
+    assert (doorman.tired("first"), doorman.tired("second")) == (False, True)
 
 
 @pytest.mark.parametrize("going", ["https://evil.example/", "//evil.example", "/\\evil.example"])
