@@ -248,7 +248,7 @@ class Part:
         self._fresh += stop - start
         if self._scatter:
             self._scatter.add(start, stop)
-            self.offset = self._scatter.runs[0][1]
+            self.offset = self._scatter.beginning
         else:
             self.offset = stop
 

@@ -37,6 +37,11 @@ class Scatter:
         self.runs = runs
 
     @property
+    def beginning(self) -> int:
+        """Bytes from the first one on without a gap; 0 while the first one is missing."""
+        return self.runs[0][1] if self.runs and self.runs[0][0] == 0 else 0
+
+    @property
     def end(self) -> int:
         """The byte after the last one that is there."""
         return self.runs[-1][1]

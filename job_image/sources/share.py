@@ -90,12 +90,14 @@ class Share:
     def spare(self) -> Range | None:
         """Return what a further line may bring; None when one would not help, or at a bad moment.
 
+        Never before the first byte: until then nothing shows that the answer is what it says.
         Never waits.
         """
         if not self._may_split or not self._lock.acquire(blocking=False):
             return None
         try:
-            return self._find(time.monotonic()) if self._may_split else None
+            may = self._may_split and self.part.offset > 0
+            return self._find(time.monotonic()) if may else None
         finally:
             self._lock.release()
 

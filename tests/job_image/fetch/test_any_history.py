@@ -56,8 +56,13 @@ FAULTS = st.one_of(
 )
 BUNDLES = st.lists(FAULTS, min_size=1, max_size=3)
 STEPS = st.lists(BUNDLES | st.builds(Publish, SIZES), max_size=6)
+LATE = st.sampled_from(
+    [[actions.StallBody(0, 0.3)], [actions.StallBody(0, 0.3), actions.CutBody(0)]]
+)
+"""A head whose body is long in coming, or never comes."""
+LATE_STEPS = st.lists(BUNDLES | LATE | st.builds(Publish, SIZES), max_size=6)
 IMPATIENT = replace(QUICK, base=0.001, tries=1, restarts=1)
-EAGER = replace(IMPATIENT, slow=inf, least=64 * 1024)
+EAGER = replace(IMPATIENT, tries=2, slow=inf, least=64 * 1024)
 """Idle threads help with every file of some size, from its first byte on."""
 SKIPS = st.lists(st.integers(0, 3), min_size=6, max_size=6)
 
@@ -76,7 +81,7 @@ def test_the_end_is_one_version_whole(first: int, steps: Steps, skips: list[int]
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-@given(first=st.integers(500_000, 3_000_000), steps=STEPS, skips=SKIPS)
+@given(first=st.integers(500_000, 3_000_000), steps=LATE_STEPS, skips=SKIPS)
 def test_the_end_is_one_version_whole_on_several_lines(
     first: int, steps: Steps, skips: list[int]
 ) -> None:

@@ -172,6 +172,14 @@ def test_a_line_that_never_answers_is_taken_over(slow: Order) -> None:
     assert slow.read(NAME) == whole(FILM)
 
 
+def test_a_first_line_that_breaks_before_its_first_byte_costs_no_byte(slow: Order) -> None:
+    """Its head alone begins nothing: what others could bring meanwhile is not taken for all."""
+    slow.portal.faults.add(ON, actions.StallBody(0, seconds=2))
+    slow.portal.faults.add(ON, actions.CutBody(0))
+    slow.fetch()
+    assert slow.read(NAME) == whole(FILM)
+
+
 def test_a_signature_that_ends_in_the_middle_is_renewed(slow: Order) -> None:
     """A further line that is refused asks for a fresh address and goes on."""
     slow.portal.faults.add(ON, actions.Expired(), ranged=True)

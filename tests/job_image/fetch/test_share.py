@@ -1,0 +1,66 @@
+"""Who brings which bytes of one file: decided without a network, with real parts on a volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from job_image.sources.part import Part
+from job_image.sources.ranges import Known
+from job_image.sources.share import Range, Share
+from job_image.stop import Stop
+
+LEAST = 100_000
+TOTAL = 3_000_000
+KNOWN = Known('"one"', total=TOTAL)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Share:
+    """A share of a file of which nothing is there."""
+    return Share(Part(tmp_path, "key"), LEAST)
+
+
+def begun(share: Share, first: int = LEAST) -> Range:
+    """The owner's range, `first` bytes of it there, further lines welcome."""
+    mine = owned(share)
+    share.begin(mine, KNOWN)
+    share.write(mine, memoryview(b"a" * first))
+    share.allow(True)
+    return mine
+
+
+def owned(share: Share) -> Range:
+    """What the file's own thread is to bring."""
+    mine = share.next(Stop())
+    assert mine is not None
+    return mine
+
+
+def spared(share: Share) -> Range:
+    """What a further line is to bring."""
+    mine = share.spare()
+    assert mine is not None
+    return mine
+
+
+def test_no_line_helps_before_the_first_byte(share: Share) -> None:
+    """An answer whose body never begins is nobody's to share; from its first byte on it is."""
+    mine = begun(share, 0)
+    assert share.spare() is None
+    share.write(mine, memoryview(b"a"))
+    assert spared(share).stop == TOTAL
+
+
+def test_an_end_without_a_beginning_is_no_whole_file(share: Share, tmp_path: Path) -> None:
+    """Bytes behind a gap at the very start do not count as the beginning, now or after a kill."""
+    part = share.part
+    part.begin(KNOWN)
+    part.put(TOTAL - 10, b"b" * 10)
+    assert (part.offset, part.here) == (0, 10)
+    assert owned(share).at == 0
+    part.close()
+    found = Part(tmp_path, "key")
+    found.load()
+    assert (found.offset, found.here) == (0, 0)
