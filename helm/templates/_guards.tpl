@@ -34,6 +34,26 @@
 {{- fail "resourceQuota.enabled is true, but resourceQuota.hard limits nothing: give it limits." }}
 {{- end }}
 {{- include "course-runner.guardEnv" . }}
+{{- include "course-runner.guardOwn" (list "extraVolumes" "name" .Values.dispatcher.extraVolumes "settings" "tmp") }}
+{{- include "course-runner.guardOwn" (list "extraVolumeMounts" "mountPath" .Values.dispatcher.extraVolumeMounts "/etc/course-runner" "/tmp") }}
+{{- end }}
+
+{{/* The same of the dispatcher's volumes and mounts; call with (list value key entries ours…). */}}
+{{- define "course-runner.guardOwn" -}}
+{{- $value := index . 0 }}
+{{- $key := index . 1 }}
+{{- $ours := slice . 3 }}
+{{- $seen := list }}
+{{- range index . 2 }}
+{{- $name := get . $key | toString | trimSuffix "/" }}
+{{- if has $name $ours }}
+{{- fail (printf "dispatcher.%s may not have the %s %s: the chart uses it; choose another." $value $key $name) }}
+{{- end }}
+{{- if has $name $seen }}
+{{- fail (printf "dispatcher.%s has the %s %s twice: keep one." $value $key $name) }}
+{{- end }}
+{{- $seen = append $seen $name }}
+{{- end }}
 {{- end }}
 
 {{/* The same name twice in a container is an error under server-side apply, and a riddle anyway. */}}

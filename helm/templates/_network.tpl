@@ -90,6 +90,22 @@
 {{- dict "ports" (uniq $ports) "namespaces" (uniq $namespaces) | toJson }}
 {{- end }}
 
+{{/* That no way is open to a database whose address the chart cannot read; "" where none is needed. */}}
+{{- define "course-runner.databaseNote" -}}
+{{- $referred := false }}
+{{- range .Values.secrets.from }}{{ if eq .as "DATABASE_URL" }}{{ $referred = true }}{{ end }}{{ end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.jobEgress) }}
+{{- if $referred -}}
+DATABASE_URL is in a Secret that the chart cannot read, so runs may reach the database only at
+{{- else if .Values.secrets.existingSecret -}}
+if {{ .Values.secrets.existingSecret }} holds a DATABASE_URL, the chart cannot read it, so runs may reach the database only at
+{{- end }}
+{{- if or $referred .Values.secrets.existingSecret }}
+public addresses on ports {{ .Values.networkPolicy.public.ports | join ", " }}. Open the way to it with networkPolicy.jobEgress.
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The API server's ranges of one family that no exception covers by name; call with (list $ IPv6?). */}}
 {{- define "course-runner.apiCidrs" -}}
 {{- $found := list }}

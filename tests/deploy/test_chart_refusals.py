@@ -10,6 +10,7 @@ from tests.deploy.chart import Helm, Refused
 
 pytestmark = pytest.mark.cluster
 
+CA = {"name": "ca", "mountPath": "/ca"}
 FROM = [{"secret": "db", "key": "uri", "as": "DATABASE_URL"}]
 BY_SCHEMA: list[tuple[Any, str]] = [
     ({"dispatcherr": {}}, "dispatcherr"),
@@ -34,6 +35,10 @@ BY_SCHEMA: list[tuple[Any, str]] = [
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"fullnameOverride": "x" * 43}, "fullnameOverride"),
     ({"dispatcher": {"extraEnv": [{"value": "x"}]}}, "extraEnv"),
+    ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "commonLabels"),
+    ({"dispatcher": {"podLabels": {"helm.sh/chart": "x"}}}, "podLabels"),
+    ({"job": {"podLabels": {"app.kubernetes.io/instance": "x"}}}, "podLabels"),
+    ({"redis": {"server": {"podLabels": {"app.kubernetes.io/component": "x"}}}}, "podLabels"),
 ]
 BY_GUARD: list[tuple[Any, str]] = [
     ({"redis": {"url": "redis://there"}}, "set redis.embedded=false"),
@@ -54,6 +59,10 @@ BY_GUARD: list[tuple[Any, str]] = [
     ({"dispatcher": {"extraEnv": [{"name": "QUEUE", "value": "x"}]}}, "may not set QUEUE"),
     ({"dispatcher": {"extraEnv": [{"name": "DB_TABLE", "value": "x"}]}}, "may not set DB_TABLE"),
     ({"dispatcher": {"extraEnv": [{"name": "X"}, {"name": "X"}]}}, "sets X twice"),
+    ({"dispatcher": {"extraVolumes": [{"name": "tmp"}]}}, "may not have the name tmp"),
+    ({"dispatcher": {"extraVolumes": [{"name": "x"}] * 2}}, "has the name x twice"),
+    ({"dispatcher": {"extraVolumeMounts": [CA | {"mountPath": "/tmp/"}]}}, "mountPath /tmp:"),
+    ({"dispatcher": {"extraVolumeMounts": [CA] * 2}}, "mountPath /ca twice"),
 ]
 
 
@@ -73,7 +82,7 @@ def test_contradictions_are_refused(helm: Helm, values: Any, words: str) -> None
 
 def test_helm_3_refuses_the_same(either_helm: Helm) -> None:
     """One of each kind, on both."""
-    for values, words in (BY_SCHEMA[0], BY_GUARD[0]):
+    for values, words in (BY_SCHEMA[0], BY_SCHEMA[-1], BY_GUARD[0]):
         with pytest.raises(Refused, match=words):
             either_helm.text(values)
 

@@ -314,6 +314,24 @@ def test_the_notes_name_this_release(helm: Helm) -> None:
     assert "yet" not in helm.notes(ready)
 
 
+@pytest.mark.parametrize(
+    ("secrets", "words"),
+    [
+        ({"from": [{"secret": "db", "key": "uri", "as": "DATABASE_URL"}]}, "DATABASE_URL is in a"),
+        ({"existingSecret": "own"}, "if own holds a DATABASE_URL"),
+    ],
+)
+def test_a_database_known_to_a_secret_alone_is_warned_of(
+    helm: Helm, secrets: Object, words: str
+) -> None:
+    """The chart cannot open its port, and says so unless a way is opened, or there is no wall."""
+    assert words in helm.notes({"secrets": secrets})
+    for policy in ({"jobEgress": [{"ports": [{"port": 5432}]}]}, {"enabled": False}):
+        assert "DATABASE_URL" not in helm.notes({"secrets": secrets, "networkPolicy": policy})
+    text = {"DATABASE_URL": "postgresql://db.example/x"}
+    assert "DATABASE_URL" not in helm.notes({"secrets": text})
+
+
 def test_extra_objects_are_templates(helm: Helm) -> None:
     """They come with the release and may use its names."""
     assert _all(helm)["ConfigMap", "extra"]["data"] == {"release": RELEASE}
