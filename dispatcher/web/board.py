@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from contract.errors import CourseRunnerError
 from dispatcher import known
 from dispatcher.spoken import task_key
 from dispatcher.store import Store
 from dispatcher.web import rows
+from dispatcher.web.edge import Edge
 from dispatcher.web.facts import Freshness, Moment, Oldest, TaskRow
 from dispatcher.web.stream import Event, Stream
 
@@ -63,6 +63,7 @@ class Board:
         self._stream = stream
         self._clock = clock
         self._stop = threading.Event()
+        self._edge = Edge("The board")
         self._last = ""
         self._whole_at = -1e9
         self._cost = 0.0
@@ -79,14 +80,14 @@ class Board:
         self._stop.set()
 
     def look(self) -> None:
-        """Look once; trouble with Redis is kept, not raised."""
-        before = self.seen
-        try:
-            seen = self._look(before)
-        except CourseRunnerError as exc:
-            fresh = replace(before.fresh, trouble=exc.summary)
-            seen = replace(before, fresh=fresh)
+        """Look once; trouble is kept, not raised."""
+        trouble = self._edge(lambda: self._take(self._look(self.seen)))
+        if trouble:
+            self._take(replace(self.seen, fresh=replace(self.seen.fresh, trouble=trouble)))
             self._whole_at = -1e9  # what happened meanwhile may be missing from the stream
+
+    def _take(self, seen: Seen) -> None:
+        before = self.seen
         revision = before.fresh.revision + (_shown(seen) != _shown(before))
         self.seen = replace(seen, fresh=replace(seen.fresh, revision=revision))
 

@@ -22,6 +22,7 @@ from dispatcher.executors.kubernetes.objects import Objects
 from dispatcher.executors.kubernetes.readings import name_of
 from dispatcher.executors.kubernetes.settings import read
 from dispatcher.settings import Settings
+from dispatcher.web.edge import Edge
 from dispatcher.web.facts import ClusterEvent
 from dispatcher.web.sight import TAIL, Manifest
 
@@ -42,6 +43,7 @@ class ClusterSight:
         self._client = client
         self._objects = objects
         self._trouble = "The cluster has not been looked at yet."
+        self._edge = Edge("The cluster")
         self._ready = False
         self._tails: dict[str, tuple[float, tuple[tuple[str, ...], str]]] = {}
         self._stop = threading.Event()
@@ -59,15 +61,15 @@ class ClusterSight:
 
     def _begin(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._client.open()
-                self._executor.start()
-            except CourseRunnerError as exc:
-                self._trouble = exc.summary
-                self._stop.wait(AGAIN)
-            else:
+            self._trouble = self._edge(self._reach)
+            if not self._trouble:
                 self._ready = True
                 return
+            self._stop.wait(AGAIN)
+
+    def _reach(self) -> None:
+        self._client.open()
+        self._executor.start()
 
     def trouble(self) -> str:
         """Return why the view may be stale, or ""."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from contract import names
-from contract.errors import CourseRunnerError
 from dispatcher.executors import Holding
 from dispatcher.executors.local import console, files
 from dispatcher.executors.local.folder import TaskFolder, VolumeRecord
 from dispatcher.executors.local.run import RunRecord
 from dispatcher.executors.local.store import Signature, Store, holding_of
 from dispatcher.settings import Settings
+from dispatcher.web.edge import Edge
 from dispatcher.web.facts import ClusterEvent, Item, Moment
 from dispatcher.web.rows import number
 from dispatcher.web.sight import TAIL, Manifest
@@ -49,6 +49,7 @@ class LocalSight:
         self._holdings: dict[str, Holding] | None = None
         self._used: dict[str, tuple[float, int]] = {}
         self._trouble = ""
+        self._edge = Edge("The tasks' folders")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sight", daemon=True)
 
@@ -70,13 +71,12 @@ class LocalSight:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._look()
-                self._measure()
-                self._trouble = ""
-            except CourseRunnerError as exc:
-                self._trouble = exc.summary
+            self._trouble = self._edge(self._once)
             self._stop.wait(INTERVAL)
+
+    def _once(self) -> None:
+        self._look()
+        self._measure()
 
     def _look(self) -> None:
         known = {}
