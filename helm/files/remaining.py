@@ -1,7 +1,8 @@
-"""Says what stays when the release is gone, and how to remove it. Changes nothing, never fails.
+"""Says what stays when the release is gone, and how to remove it. Changes nothing.
 
 In: the environment RELEASE, TASKS (namespace of the runs), QUEUE_VOLUME and HOME_NAMESPACE, and
-this pod's own token. Out: a text that `helm uninstall` shows.
+this pod's own token. Out: a text that `helm uninstall` shows. An API server that does not answer
+is no failure; but a pod that cannot start holds the removal up: `helm uninstall --no-hooks`.
 """
 
 import json
