@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from contract.errors import Temporary
 from job_image.sources import ranges
 from job_image.sources.http import Carrier, Means
-from job_image.sources.pace import PROGRESS, RateLimited, Unanswered
+from job_image.sources.pace import MUCH, RateLimited, Unanswered
 from job_image.sources.plan import File
 from job_image.sources.ranges import Do
 from job_image.sources.share import Range, Share
@@ -58,7 +58,7 @@ class Helper:
         except RateLimited:
             raise
         except Temporary as exc:
-            if isinstance(exc, Unanswered) and self._carrier.came >= PROGRESS:
+            if isinstance(exc, Unanswered) and self._carrier.came >= MUCH:
                 return True
             if not self._mine.is_over:  # else it was taken away
                 for_good = not isinstance(exc, Unanswered)
@@ -70,7 +70,7 @@ class Helper:
         asked = ranges.ask(at, mine.known, mine.stop)
         with self._carrier.ask(asked.headers, mine) as answer:
             if not self._carrier.is_usable(answer):
-                return answer.status != 429  # less is asked of the server from now on
+                return self._goes_on_after(answer.status)
             reply = ranges.read(answer.status, answer.headers, asked, at, mine.known)
             if reply.do is not Do.REST:
                 self._share.helped(mine, for_good=True)
@@ -79,3 +79,9 @@ class Helper:
             answer.decode = False
             self._carrier.take(answer, mine, reply.stop)
             return True
+
+    def _goes_on_after(self, status: int) -> bool:
+        """Whether a refusal is a matter of the address, which is a fresh one now."""
+        if status == 429:  # less is asked of the server from now on
+            self._share.helped(self._mine, for_good=True)
+        return status != 429

@@ -91,13 +91,18 @@ class Carrier:
         self._refused = 0
 
     def take(self, answer: Answer, mine: Range, stop: int | None) -> None:
-        """Write the body, up to its end or that of the range. `stop`: where it is to end."""
+        """Write the body, up to its end or that of the range. `stop`: where it is to end.
+
+        Raise `Unanswered` when it ends before: chunks may end well and yet bring nothing.
+        """
         for piece in self._pieces(answer):
             if stop is not None and mine.at + len(piece) > stop:
                 self._means.tally.came(len(piece), kept=0)
                 raise Unanswered(f"{answer.host} sent more than it had announced.")
             if self._keep(piece, mine) < len(piece) or (mine.is_over and mine.stop != stop):
                 return  # the rest of it is for another line
+        if stop is not None and mine.at < stop and not mine.is_over:
+            raise Unanswered(f"{answer.host} sent less than it had announced.")
 
     def _keep(self, piece: memoryview, mine: Range) -> int:
         try:

@@ -70,6 +70,8 @@ class Share:
         self._open: list[Range] = []
         self._may_split = False
         self._failures = 0
+        self._is_alone = False
+        """Whether no further line is ever to help again, whatever else goes well."""
         self._is_awaited = False
 
     def next(self, stop: Stop) -> Range | None:
@@ -129,7 +131,7 @@ class Share:
     def begin(self, mine: Range, known: Known) -> None:
         """Begin the file anew: the owner's range is all of it, and nobody else has any."""
         with self._lock:
-            self._may_split = False
+            self._be_alone()
             self._revoke(but=mine)
             self.part.begin(known)
             mine.at, mine.stop, mine.known = 0, known.total, known
@@ -144,7 +146,7 @@ class Share:
     def drop(self) -> None:
         """Forget all bytes."""
         with self._lock:
-            self._may_split = False
+            self._be_alone()
             self._revoke()
             self.part.drop()
 
@@ -155,14 +157,18 @@ class Share:
     def allow(self, may: bool) -> bool:
         """Say whether further lines may help with what is there now; return what holds."""
         with self._lock:
-            self._may_split = may and self._failures < FAILURES
+            self._may_split = may and self._failures < FAILURES and not self._is_alone
             return self._may_split
 
     def helped(self, mine: Range, *, failed: bool = False, for_good: bool = False) -> None:
-        """Give back what a further line has left of its range, and say how it went."""
+        """Give back what a further line has left of its range, and say how it went.
+
+        `for_good`: none is to help with this file again.
+        """
         with self._lock:
-            self._failures = FAILURES if for_good else self._failures + 1 if failed else 0
-            self._may_split = self._may_split and self._failures < FAILURES
+            self._failures = self._failures + 1 if failed else 0
+            self._is_alone |= for_good
+            self._may_split &= self._failures < FAILURES and not self._is_alone
             self._give_back(mine)
 
     def leave(self, mine: Range) -> None:
@@ -175,6 +181,11 @@ class Share:
         with self._lock:
             self._may_split = False
             self._revoke()
+
+    def _be_alone(self) -> None:
+        """Have one line only, for good when there are bytes: ranges did not bring this file on."""
+        self._may_split = False
+        self._is_alone |= self.part.here > 0
 
     def _is_whole(self) -> bool:
         return self.part.offset > 0 and self.part.offset == self.part.known.total

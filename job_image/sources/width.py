@@ -3,7 +3,8 @@
 Goes in: bytes that have come so far, refusals (429), the time. Comes out: a number. More lines are
 tried only while those there are bring little each (a long way, or a server that holds each line
 back) and are kept only if they bring more in all: on a wire that is full already they would merely
-crowd it. After a refusal nothing is tried any more, and what was given up comes back one by one.
+crowd it. After a refusal nothing is tried any more, and what was given up comes back one by one,
+for further files and never for further lines of one: those alone could use up a run's patience.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Width:
         """Of the trial that runs: the number and the rate before it."""
 
     def refused(self, now: float) -> None:
-        """Halve the number: the platform asked for less."""
+        """Halve the number: the platform asked for less. No line of a file is helped after that."""
         self.size = max(1, min(self._start, self.size) // 2)
+        self.is_slow = False
         self._refused, self._trial = True, None
         self._not_before = now + REST
 

@@ -64,3 +64,28 @@ def test_an_end_without_a_beginning_is_no_whole_file(share: Share, tmp_path: Pat
     found = Part(tmp_path, "key")
     found.load()
     assert (found.offset, found.here) == (0, 0)
+
+
+def test_a_refusal_for_good_outlasts_the_success_of_another_line(share: Share) -> None:
+    """Once a server has shown that ranges are not to be had, no line is tried again."""
+    begun(share)
+    refused, other = spared(share), spared(share)
+    share.helped(refused, for_good=True)
+    share.helped(other)
+    assert not share.allow(True)
+    assert share.spare() is None
+
+
+def test_a_file_that_begins_anew_comes_on_one_line(share: Share) -> None:
+    """Where bytes had to be thrown away, more lines would throw away more."""
+    mine = begun(share)
+    share.begin(mine, KNOWN)
+    assert not share.allow(True)
+
+
+def test_a_file_that_was_dropped_comes_on_one_line(share: Share) -> None:
+    """The same when the next answer is what begins it."""
+    begun(share)
+    share.drop()
+    share.begin(owned(share), KNOWN)
+    assert not share.allow(True)

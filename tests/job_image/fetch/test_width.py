@@ -75,6 +75,17 @@ def test_a_refusal_halves_and_one_comes_back_at_a_time() -> None:
     assert width.size == 4
 
 
+def test_after_a_refusal_no_line_counts_as_slow() -> None:
+    """What was measured before is forgotten, and further lines of a file are not tried again."""
+    width = Width(4, 16)
+    now = run(width, LINE, 4)
+    assert width.is_slow
+    width.refused(now)
+    assert not width.is_slow
+    run(width, LINE, 600, start=now)
+    assert not width.is_slow
+
+
 @given(
     st.integers(1, 8),
     st.integers(1, 32),
