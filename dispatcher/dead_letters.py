@@ -42,6 +42,16 @@ class DeadLetters(Door):
             items = self._redis.lrange(names.dead_list(self._queue), 0, -1)
         return [_letter(number, item) for number, item in enumerate(reversed(items), 1)]
 
+    def newest(self, most: int) -> list[Letter]:
+        """Return the newest letters, newest first: at most so many, however many there are."""
+        key = names.dead_list(self._queue)
+        with translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.llen(key)
+            pipe.lrange(key, 0, most - 1)
+            count, items = pipe.execute()
+        return [_letter(count - place, item) for place, item in enumerate(items)]
+
     def dead_count(self) -> int:
         """Return how many there are."""
         with translated():

@@ -52,7 +52,8 @@ class Bars:
 
 
 def _plain(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    """Return a text that came from outside, without what moves the cursor: rich lets that pass."""
+    return Text(words.one_line(text), no_wrap=True, overflow="ellipsis")
 
 
 def _bars(tasks: Sequence[Moving], now: float) -> Table:
@@ -60,7 +61,7 @@ def _bars(tasks: Sequence[Moving], now: float) -> Table:
     for task in tasks:
         cells = [task.task, task.phase or task.status]
         more = [f"{task.percent:.1f}%", words.amount(task), words.speed(task.speed_at(now))]
-        more += [words.lasts(task.left_at(now)), words.one_line(task.says)]
+        more += [words.lasts(task.left_at(now)), task.says]
         bar = ProgressBar(total=100, completed=task.percent, width=24)
         table.add_row(*map(_plain, cells), bar, *map(_plain, more))
     return table

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from dispatcher.web.model import Model
 
@@ -40,24 +41,39 @@ class Live:
         if self._open >= AT_ONCE:
             text = f"{AT_ONCE} pages are open already; this one does not update itself."
             return PlainTextResponse(text, 503, {"Retry-After": "30"})
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        self._open += 1
+        return _Counted(self._events(), self._left)
+
+    def _left(self) -> None:
+        self._open -= 1
 
     async def _events(self) -> AsyncIterator[str]:
-        self._open += 1
+        told, silent = -1, 0.0
+        yield "retry: 2000\n\n"
+        while not self._stopping():
+            revision = self._model.fresh().revision
+            if revision != told:
+                told, silent = revision, 0.0
+                yield f"event: change\ndata: {revision}\n\n"
+                await asyncio.sleep(SPACE)
+            else:
+                silent += LOOK
+                await asyncio.sleep(LOOK)
+            if silent >= QUIET:
+                silent = 0.0
+                yield ": still here\n\n"
+
+
+class _Counted(StreamingResponse):
+    """A stream that tells when it has ended, even if not one event was asked of it."""
+
+    def __init__(self, events: AsyncIterator[str], left: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         try:
-            told, silent = -1, 0.0
-            yield "retry: 2000\n\n"
-            while not self._stopping():
-                revision = self._model.fresh().revision
-                if revision != told:
-                    told, silent = revision, 0.0
-                    yield f"event: change\ndata: {revision}\n\n"
-                    await asyncio.sleep(SPACE)
-                else:
-                    silent += LOOK
-                    await asyncio.sleep(LOOK)
-                if silent >= QUIET:
-                    silent = 0.0
-                    yield ": still here\n\n"
+            await super().__call__(scope, receive, send)
         finally:
-            self._open -= 1
+            self._left()

@@ -50,6 +50,9 @@ SLICES = 48
 ITEMS = 500
 """Items of a manifest that are shown; those that are not complete come first."""
 
+LETTERS = 200
+"""Dead letters that are shown; each look asks Redis for them."""
+
 HOUR = 3600.0
 _FAILED = (Stand.FAILED.value, "cancelled")
 _TROUBLE_FIRST = {"failed": 0, "skipped": 1, "planned": 2}
@@ -124,8 +127,8 @@ class Model:
         return self._sight.trouble()
 
     def dead(self) -> tuple[Letter, ...]:
-        """Return the dead letters, newest first. Raise `StoreUnavailable`."""
-        return tuple(_letter(one) for one in reversed(self._store.letters()))
+        """Return the newest dead letters, newest first. Raise `StoreUnavailable`."""
+        return tuple(map(_letter, self._store.newest(LETTERS)))
 
     def doctor(self) -> Doctor:
         """Return the dispatcher's last verdict."""

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _SECRETS = (*SECRET_SETTINGS, "REDIS_URL", "OPERATOR_TOKEN")
 _HELD_BACK = "set; not shown, for it may hold secrets"
-_MAY_HOLD_SECRETS = ("JOB_POD", "RCLONE_FLAGS")
+_MAY_HOLD_SECRETS = ("JOB_POD", "RCLONE_FLAGS", "DOWNLOAD_COMMAND")
 
 
 class Recording(Reader):
@@ -78,7 +78,7 @@ def _row(
     name: str, found: Mapping[str, object], values: Mapping[str, str], hide: Redactor
 ) -> SettingRow:
     given = bool(values.get(name, "").strip())
-    if name in _SECRETS:
+    if name in _SECRETS or isinstance(found.get(name), Secret):
         return SettingRow(name, "set" if given else "not set", given, secret=True)
     if name in _MAY_HOLD_SECRETS and given:
         return SettingRow(name, _HELD_BACK, given, secret=True)

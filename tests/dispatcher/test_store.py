@@ -161,6 +161,13 @@ def test_dead_letters_come_newest_first(store: Store) -> None:
     assert [letter["reason"] for letter in store.dead()] == ["reason 2", "reason 1", "reason 0"]
 
 
+def test_the_newest_dead_letters_have_the_numbers_that_all_have(store: Store) -> None:
+    for number in range(5):
+        store.bury(BadMessage(f"reason {number}", b"raw"))
+    assert store.newest(2) == store.letters()[:-3:-1]
+    assert store.newest(9) == store.letters()[::-1]
+
+
 def test_a_dead_letter_is_json_that_people_can_read() -> None:
     letter = json.loads(dead_letter(BadMessage("No.", '{"a":"ü"}'.encode(), advice="Do.")))
     assert (letter["message"], letter["advice"]) == ('{"a":"ü"}', "Do.")

@@ -51,6 +51,7 @@
     try {
       const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
       if (answer.redirected && new URL(answer.url).pathname === "/login") { location.reload(); return; }
+      if (answer.status >= 500) throw new Error(`answered with ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       document.querySelectorAll(parts).forEach((old) => {
         const fresh = page.getElementById(old.id);

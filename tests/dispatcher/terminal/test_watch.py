@@ -98,7 +98,7 @@ def test_on_a_terminal_bars_move_and_the_cursor_comes_back(
     home: OwnRedis, store: Store, tmp_path: Path, how: signal.Signals
 ) -> None:
     say(store, "7", 10)
-    say(store, "8", 20, phase="upload")
+    say(store, "8", 20, phase="upload\x1b]0;owned\x07")
     with terminal(home, tmp_path, "watch") as shown:
         until(lambda: "10.0%" in shown.read() and "20.0%" in shown.read(), "both bars")
         assert "\x1b[?25l" in shown.raw, "the cursor is hidden while bars move"
@@ -112,6 +112,7 @@ def test_on_a_terminal_bars_move_and_the_cursor_comes_back(
         shown.read()
     assert shown.raw.rindex("\x1b[?25h") > shown.raw.rindex("\x1b[?25l")
     assert "Traceback" not in shown.raw
+    assert "\x1b]0;" not in shown.raw, "what the board says moves nothing on the terminal"
 
 
 def test_in_a_pipe_there_are_plain_lines_and_only_when_something_happened(

@@ -95,12 +95,18 @@ def test_an_order_that_only_the_queue_holds_is_a_task_too(town: Town, page: Page
 
 def test_secrets_are_never_shown(town: Town, tmp_path: Path) -> None:
     secret = "whsec_dGhpcyBpcyBhIHNlY3JldA=="
-    more = {"API_SECRET_KEY": secret, "RCLONE_REMOTE": f":s3,secret_access_key={secret}:x"}
+    own = "tok-of-an-own-loader"
+    more = {
+        "API_SECRET_KEY": secret,
+        "RCLONE_REMOTE": f":s3,secret_access_key={secret}:x",
+        "DOWNLOAD_COMMAND": f"load --token {own} {{url}}",
+    }
     page = Page(tmp_path, town.url, OPERATOR_TOKEN=TOKEN, **more)
     page.ready()
     text = page.get("/api/v1/settings").text + page.get("/settings").text
     assert page.stop() == 0
     assert secret not in text + page.lines()
+    assert own not in text
     assert TOKEN not in text + page.lines()
     rows = [line for line in text.split("{") if "API_SECRET_KEY" in line]
     assert rows and '"value":"set"' in rows[0]

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from contract import names
 from dispatcher.record import Stand
 from tests.dispatcher.tasks import URL
 from tests.dispatcher.town import QUEUE, Town
@@ -26,6 +27,18 @@ def test_what_is_no_order_is_refused_and_not_pushed(town: Town, page: Page) -> N
     assert answer.status_code == 400
     assert "courseUrl" in answer.json()["error"]
     assert town.queued() == 0
+
+
+def test_of_many_dead_letters_the_newest_are_shown_and_said_to_be(town: Town, page: Page) -> None:
+    """However many there are, a look reads two hundred."""
+    dead = names.dead_list(QUEUE)
+    town.raw.rpush(dead, *(f"no order {number}" for number in range(205)))
+    try:
+        letters = page.get("/api/v1/dead").json()
+        assert (len(letters), letters[0]["number"], letters[-1]["number"]) == (200, 205, 6)
+        assert "205 letters; the newest 200 are shown" in page.get("/dead").text
+    finally:
+        town.raw.delete(dead)
 
 
 def test_requests_are_carried_out_by_the_dispatcher(town: Town, page: Page) -> None:
