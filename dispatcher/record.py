@@ -15,7 +15,7 @@ from enum import StrEnum
 from contract import names
 from contract.errors import BadMessage
 from contract.task import Task, quantity_bytes
-from dispatcher.executors import Holding, Phase, Volume
+from dispatcher.executors import Holding, Phase, Run, Volume
 
 DONE = "done"
 CANCELLED = "cancelled"
@@ -113,9 +113,21 @@ def stand(holding: Holding, record: Record | None) -> Stand:
     current = run is not None and run.attempt >= record.attempt
     if run is not None and current and (outcome is None or outcome.run != run.id):
         return Stand.ENDED
+    if run is not None and _has_delivered(run, outcome):
+        return Stand.ENDED
     if outcome is None:
         return Stand.START
     return _judged(outcome, record)
+
+
+def _has_delivered(run: Run, outcome: Judged | None) -> bool:
+    """Whether a run succeeded that was given up as one that does not begin: it began after all.
+
+    Then a closing run would tell of a failure what has been delivered. A cancelled one is over.
+    """
+    if outcome is None or outcome.run != run.id or not outcome.report:
+        return False
+    return run.phase is Phase.SUCCEEDED and not run.closing and outcome.category != CANCELLED
 
 
 def _judged(outcome: Judged, record: Record) -> Stand:

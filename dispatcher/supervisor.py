@@ -108,17 +108,28 @@ class Supervisor:
     def end_late(self, views: Iterable[View]) -> int:
         """End runs that something keeps from beginning for too long; return how many were asked.
 
-        Each is looked at every `LOOK` seconds: the answer costs a few questions.
+        Each is looked at every `LOOK` seconds: the answer costs a few questions. One that goes on
+        although it was judged is ended `LOOK` seconds after it is first seen so: perhaps it has
+        ended, was judged by another dispatcher, and only that news is still on its way.
         """
         now = self._clock()
         late = [view for view in views if self._is_late(view, now)]
-        self._looked = {view.name: self._looked.get(view.name, 0.0) for view in late}
+        self._looked = {
+            view.name: self._looked.get(view.name, self._first(view, now)) for view in late
+        }
         due = [view for view in late if now - self._looked[view.name] >= LOOK]
         self._looked.update((view.name, now) for view in due)
         return self._crew.each(due, _name, self._end_late, _task)
 
     def _is_late(self, view: View, now: float) -> bool:
-        return view.stand is Stand.ACTIVE and is_late(view.holding.run, self._limits, now)
+        """Also one that was judged, and whose removal did not get through: it may work by now."""
+        if view.stand is not Stand.ACTIVE:
+            return False
+        return is_late(view.holding.run, self._limits, now) or is_condemned(view)
+
+    def _first(self, view: View, now: float) -> float:
+        """When a run that is seen as late for the first time counts as looked at."""
+        return 0.0 if is_late(view.holding.run, self._limits, now) else now
 
     def _end_late(self, view: View) -> None:
         """Mark first, then remove: the other way round, a crash would start the run again."""
@@ -131,6 +142,7 @@ class Supervisor:
             if verdict is None:
                 return
             self._conclude(view.name, run, record, verdict)
+            fault.point("late:marked")
         self._executor.remove_run(view.name, run.id)
 
     def _marks(self, verdict: Verdict, run: Run, record: Record) -> dict[str, str | None]:
@@ -250,6 +262,12 @@ class Supervisor:
         self._store.write(task.key, fields)
         what = "The closing run" if closing else "Run"
         self._log.event("ATTEMPT", "%s %d of task %s begins.", what, attempt, task.key)
+
+
+def is_condemned(view: View) -> bool:
+    """Whether a run that is alive has been judged already, and nobody has told it to stop."""
+    run, outcome = view.holding.run, view.record.outcome if view.record else None
+    return run is not None and not run.deleting and outcome is not None and outcome.run == run.id
 
 
 def _name(view: View) -> str:

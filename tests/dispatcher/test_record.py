@@ -43,6 +43,11 @@ STANDS = [
     ("also when its run is gone", replace(waiting(), run=None), Stand.WAITING),
     ("a retry was begun", hold(volume(attempt="2"), run(phase=Phase.FAILED)), Stand.START),
     ("a closing run is owed", reporting(), Stand.REPORT),
+    (
+        "a run was given up, and has delivered after all",
+        replace(reporting(), run=run(phase=Phase.SUCCEEDED)),
+        Stand.ENDED,
+    ),
     ("failed for good", failed(), Stand.FAILED),
     ("also when its run is gone", replace(failed(), run=None), Stand.FAILED),
     ("every step done", done(), Stand.DONE),

@@ -7,14 +7,20 @@ wants; test_stuck_on_cluster.py has the same on a real cluster, with its words.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract import names
+from contract import fault, names
+from tests.cluster.cluster import PYTHON_IMAGE
 from tests.dispatcher.kubernetes_executor.api_server import NAMESPACE, ApiServer
 from tests.dispatcher.kubernetes_executor.cluster_town import LIMITS, Town
 
@@ -22,12 +28,104 @@ QUICK = replace(LIMITS, pending=60.0)
 """The small server's objects are made in January, so that a minute is over at once."""
 
 
+ROOT = Path(__file__).parents[3]
+PROGRAM = Path(__file__).with_name("dispatch.py")
+ENDED = [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-12T17:00:00Z"}]
+WORKS = {"status": {"active": 1, "ready": 1}}
+SUCCEEDED = {"status": {"conditions": ENDED}}
+
+
 @pytest.fixture
-def town(redis7: str, api: ApiServer, tmp_path: Path) -> Iterator[Town]:
+def place(redis7: str, api: ApiServer, tmp_path: Path) -> Town:
+    """A queue and the small API server, without a dispatcher."""
+    return Town(redis7, NAMESPACE, lambda name: 0, api.kubeconfig(tmp_path))
+
+
+@pytest.fixture
+def town(place: Town) -> Iterator[Town]:
     """A dispatcher on the small API server."""
-    town = Town(redis7, NAMESPACE, lambda name: 0, api.kubeconfig(tmp_path))
-    with town.dispatcher(QUICK):
-        yield town
+    with place.dispatcher(QUICK):
+        yield place
+
+
+@contextmanager
+def doomed(place: Town, folder: Path, point: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A dispatcher of that place that is killed at a point, in a process of its own."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "REDIS_URL": place.url,
+        "QUEUE": place.queue,
+        "INSTANCE": place.key,
+        "DISPATCHER_ID": "d1",
+        "NAMESPACE": NAMESPACE,
+        "KUBECONFIG": place.kubeconfig,
+        "JOB_IMAGE": PYTHON_IMAGE,
+        "PENDING_DEADLINE": "1m",
+        "RETRY_SCHEDULE": "50ms",
+        fault.POINT: point,
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=environment, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def give_up(api: ApiServer, place: Town, folder: Path) -> dict[str, Any]:
+    """Let a dispatcher die when it has just given the run of "a" up for good; return its Job."""
+    with doomed(place, folder, "late:marked") as process:
+        place.push("a")
+        job = job_of(api, place, "a", 1)
+        claim = api.get("persistentvolumeclaims", place.name("a"))
+        assert claim is not None
+        marks = {**claim["metadata"]["annotations"], names.FAILURES: '{"image_missing":1}'}
+        claim = {**claim, "metadata": {**claim["metadata"], "annotations": marks}}
+        api.put("persistentvolumeclaims", claim)
+        pod = api.put("pods", stuck_pod(job))
+        assert process.wait(60) == -signal.SIGKILL, (folder / "log").read_text(errors="replace")
+    assert json.loads(marks_of(api, place, "a")[names.OUTCOME])["report"] is True
+    assert api.seen("delete", "jobs") == []
+    api.remove("pods", pod["metadata"]["name"])
+    return job
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "does not begin"])
+def test_a_run_that_was_given_up_is_ended_whether_it_begins_after_all_or_not(
+    api: ApiServer, place: Town, tmp_path: Path, begins: bool
+) -> None:
+    """The dispatcher died between its verdict and the removal: the next one removes that run, and
+    only then a closing run tells of the failure.
+    """
+    job = give_up(api, place, tmp_path)
+    if begins:
+        api.put("jobs", {**job, **WORKS})
+    with place.dispatcher(QUICK):
+        closing = job_of(api, place, "a", 2)
+        (removal,) = api.seen("delete", "jobs")
+        assert removal.body["preconditions"]["uid"] == job["metadata"]["uid"]
+        api.put("jobs", {**closing, **SUCCEEDED})
+        place.until_status("a", "failed")
+
+
+def test_a_run_that_was_given_up_and_delivered_is_completed(
+    api: ApiServer, place: Town, tmp_path: Path
+) -> None:
+    """It began after all and did everything while no dispatcher was there: no closing run tells of
+    a failure what has been delivered.
+    """
+    job = give_up(api, place, tmp_path)
+    api.put("jobs", {**job, **SUCCEEDED})
+    with place.dispatcher(QUICK):
+        place.until_status("a", "completed")
+        place.until(
+            lambda: json.loads(marks_of(api, place, "a")[names.OUTCOME])["category"] == "done",
+            "that is marked",
+        )
+    made = [one for one in api.seen("create", "jobs") if "dryRun" not in one.query]
+    assert len(made) == 1
 
 
 def job_of(api: ApiServer, town: Town, letter: str, attempt: int) -> dict[str, Any]:
@@ -82,10 +180,9 @@ def test_a_run_that_cannot_begin_gives_its_slot_away_and_is_tried_again(
     api.remove("pods", pod["metadata"]["name"])
 
     again = job_of(api, town, "a", 2)
-    api.put("jobs", {**again, "status": {"active": 1, "ready": 1}})
+    api.put("jobs", {**again, **WORKS})
     town.until(lambda: _works(town, "a"), "the retry works")
-    ended = [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-12T17:00:00Z"}]
-    api.put("jobs", {**again, "status": {"conditions": ended}})
+    api.put("jobs", {**again, **SUCCEEDED})
     town.until_status("a", "completed")
     assert len(api.seen("delete", "jobs")) == 1, "the stuck run and no other"
 
