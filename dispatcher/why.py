@@ -123,6 +123,11 @@ def _waiting(facts: Facts, now: float) -> str:
 def _reporting(facts: Facts, now: float) -> str:
     what = _bare(facts.fields.get("message", "")) or "no reason is known"
     told = "a closing run is passing that on to the database and the webhook"
+    at = _number(facts.fields.get("retry_at"))
+    if at is not None and at > now:
+        told = (
+            f"that could not be passed on yet, a closing run tries it again at {_moment(at, now)}"
+        )
     return f"Task {facts.task} has failed ({what}); {told}."
 
 

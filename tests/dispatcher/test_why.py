@@ -83,6 +83,11 @@ def queued(**facts: Any) -> str:
         (on_board("start"), "is due for its next run: it goes when its turn comes"),
         (on_board("start", obstacle="Quota pods."), "is due for its next run: Quota pods."),
         (on_board("reporting", message="No."), "has failed (No); a closing run is passing that on"),
+        (
+            on_board("reporting", message="No.", retry_at=str(NOW + 7200)),
+            "has failed (No); that could not be passed on yet, a closing run tries it again at "
+            "18:00 UTC.",
+        ),
         (on_board("failed", message="Token."), "has failed, 15:59 UTC: Token; mend the cause"),
         (on_board("completed"), "Task 999 was completed, 15:59 UTC."),
         (on_board("cancelled"), "Task 999 was cancelled, 15:59 UTC."),
