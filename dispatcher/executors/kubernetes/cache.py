@@ -90,7 +90,9 @@ class Shelf(Generic[T]):
         missing = [name for name in self._entries if name not in found]
         changed = {name for name in missing if not self._is_old(name, version)}
         for name in changed:
-            del self._entries[name]
+            _, value = self._entries.pop(name)
+            if version != ALWAYS:  # else it may be younger than the list, and come again
+                self._remember(value.id)
         changed |= {name for name, (at, value) in found.items() if self.put(name, at, value)}
         # A list without an object is its end only if it is younger than what was known of it.
         self._gone = {n: g for n, g in self._gone.items() if g[0] > version or n in found}

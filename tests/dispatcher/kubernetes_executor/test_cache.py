@@ -158,6 +158,17 @@ def test_an_answer_that_comes_after_the_news_of_the_end_brings_nothing_back() ->
     assert cache.holdings()["a"].run == a_run("u2")
 
 
+def test_an_answer_that_comes_after_a_list_without_its_object_brings_nothing_back() -> None:
+    """A watch that begins anew tells an end only by leaving it out."""
+    cache, dying = Cache(), replace(a_run("u1"), deleting=True)
+    cache.put(cache.runs, "a", 5, a_run("u1"))
+    cache.replace(cache.runs, {}, 7)
+    cache.put(cache.runs, "a", 6, dying)
+    assert cache.holdings() == {}
+    cache.put(cache.runs, "a", 9, a_run("u2"))
+    assert cache.holdings()["a"].run == a_run("u2")
+
+
 def test_ends_are_remembered_only_for_a_while() -> None:
     """Ten thousand tasks a day must not be remembered for ever."""
     shelf: Shelf[Run] = Shelf()
