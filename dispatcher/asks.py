@@ -123,11 +123,14 @@ class Asks:
 
     def _mark_cancelled(self, key: str, found: View) -> None:
         """Mark first: a crash after it still ends in a cancelled task. Repeated, it goes on."""
-        run, known = found.holding.run, is_cancelled(found)
+        known, before = is_cancelled(found), found.holding.run
         if not known:
             self._executor.mark(found.name, self._cancelled(found))
             fault.point("cancel:marked")
-        if run is not None and not (known and run.closing):
+            found = self._find(key) or found  # another dispatcher may have started a run meanwhile
+        run = found.holding.run
+        tells = run is not None and run.closing and (known or before is None or before.id != run.id)
+        if run is not None and not tells:
             self._executor.remove_run(found.name, run.id)
         fault.point("cancel:stopped")
         if not known or found.stand is not Stand.FAILED:  # else it is told, and forgotten in time
