@@ -189,7 +189,10 @@ def _of_all(snapshot: Snapshot, counts: Mapping[str, int]) -> list[Finding]:
     )
     if snapshot.max_active and active > snapshot.max_active:
         what = f"{active} runs are active; MAX_ACTIVE is {snapshot.max_active}."
-        follows = "No run begins until fewer are active; two dispatchers may have claimed at once."
+        follows = (
+            "No run begins until fewer are active; a dispatcher slept right before it started "
+            "them, or Redis forgot promises (docs/chaos.md)."
+        )
         found.append(Finding(CROWDED, "", what, follows))
     left = sum(counts[place] for place in ("queued", "claimed", "active", "waiting"))
     if left and not snapshot.alive:
