@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.dispatcher.own_redis import OwnRedis
 from tests.dispatcher.town import QUEUE, Town
@@ -88,6 +88,22 @@ def test_a_new_order_shows_up_in_an_open_list(life: Town, open_: Open) -> None:
     expect(tab.locator("#tasks")).to_contain_text("No task fits")
     life.push("late-1")
     expect(tab.locator("tbody")).to_contain_text("late-1", timeout=LIMIT)
+
+
+def test_an_answer_that_is_an_error_is_told_and_keeps_what_is_shown(
+    life: Town, open_: Open
+) -> None:
+    """Such as of a page that is too busy: what is on the screen is old from then on."""
+
+    def busy(route: Route) -> None:
+        live = "x-live" in route.request.headers
+        route.fulfill(status=503, body="Come again.") if live else route.continue_()
+
+    tab = open_("/tasks?search=ann")
+    tab.route("**/tasks?**", busy)
+    life.store.write("1", progress(64.0, 640_000_000))
+    expect(tab.locator("#lost")).to_be_visible(timeout=LIMIT)
+    expect(tab.locator("tbody tr")).to_have_count(1)
 
 
 def test_redis_away_is_told_since_when_and_passes_by_itself(tmp_path: Path, open_: Open) -> None:
