@@ -13,10 +13,14 @@ A file that comes on several lines at once has bytes behind a gap. From the firs
 size tells nothing: a journal (`scatter`) takes its place, and the note's `synced` is a list of
 runs. The note that says so is durable before that first byte is written. An older program cannot
 read such a note, and so begins anew instead of believing the size.
+
+What a sync could not make durable is told once: the next sync of the same bytes would say that all
+is well. So after the first such error nothing of the file is believed, and its note is gone.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -54,6 +58,8 @@ class Part:
         self._fresh = 0
         """Bytes since the last sync."""
         self._file: int | None = None
+        self._is_lost = False
+        """Whether a sync has failed: any of the bytes may be gone."""
         self._noted = False
         self._has_note = True
         self._synced = 0
@@ -108,7 +114,7 @@ class Part:
         """Forget all bytes; what comes now belongs to `known`."""
         self._gather()
         self.known, self.offset, self._synced, self._noted = known, 0, 0, False
-        self._fresh = 0
+        self._fresh, self._is_lost = 0, False
         with refusals(self._path):
             is_new = self._file is None
             file = self._open()
@@ -134,9 +140,10 @@ class Part:
 
         `known` must have a total and a strong validator when they leave a gap.
         """
+        self._check()
         file = self._open()
         if at != self.offset and self._scatter is None:
-            self._spread(file)
+            self._spread()
         left = memoryview(data)
         with refusals(self._path):
             while left:
@@ -162,8 +169,7 @@ class Part:
         """Make what is there survive a power cut."""
         if self._file is None or not self._noted:
             return
-        with refusals(self._path):
-            os.fdatasync(self._file)
+        self._make_durable()
         self._synced, self._durable, self._fresh = self.offset, self.runs, 0
         self._write_note()
         if self._scatter:
@@ -181,9 +187,8 @@ class Part:
         """Give the finished file its name. Its bytes are durable; the name is once `Manifest.write`
         has synced the folder: until then a power cut may cost the file, and never make half of one.
         """
-        file = self._open()
+        self._make_durable()
         with refusals(target):
-            os.fdatasync(file)
             self.close()
             fault.point("fetch:recorded")
             rename(self._path, target)
@@ -197,6 +202,7 @@ class Part:
 
     def hand_over(self) -> str:
         """Let go of a whole small file, which is not durable yet; return where it is."""
+        self._check()
         self.close()
         self._forget_note()
         return self._path
@@ -227,14 +233,36 @@ class Part:
                 self._write_note()
         return self._file
 
-    def _spread(self, file: int) -> None:
-        """Let bytes come in any order from now on."""
+    def _check(self) -> None:
+        """Raise when the bytes cannot be believed."""
+        if self._is_lost:
+            with refusals(self._path):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _make_durable(self) -> None:
+        """Sync the bytes. If that fails, the note goes, so that the file begins anew."""
+        self._check()
+        file = self._open()
         with refusals(self._path):
-            os.fdatasync(file)
+            try:
+                os.fdatasync(file)
+            except OSError:
+                self._is_lost = True
+                self._forget_note()
+                raise
+
+    def _spread(self) -> None:
+        """Let bytes come in any order from now on; in order as before if that cannot be noted."""
+        self._make_durable()
         self._scatter = Scatter(self._runs, self.runs)
-        self._scatter.restart()
-        self._synced, self._durable, self._fresh = self.offset, self.runs, 0
-        self._write_note()
+        try:
+            self._scatter.restart()
+            self._synced, self._durable, self._fresh = self.offset, self.runs, 0
+            self._write_note()
+        except BaseException:
+            self._scatter.close()
+            self._scatter = None
+            raise
         fault.point("fetch:spread")
 
     def _gather(self) -> None:
@@ -259,6 +287,8 @@ class Part:
             self._has_note = self._noted = False
 
     def _write_note(self) -> None:
+        if self._is_lost:
+            return
         if self._scatter and self._is_stale:  # the journal first: now it is one of this boot
             self._scatter.restart()
             self._is_stale = False

@@ -49,8 +49,10 @@ class Scatter:
     def add(self, start: int, stop: int) -> None:
         """Note bytes that the kernel has."""
         self.runs = spans.joined([*self.runs, (start, stop)])
+        line = b"%d %d\n" % (start, stop)
         with refusals(self._path):
-            self._at += os.pwrite(self._open(), b"%d %d\n" % (start, stop), self._at)
+            if os.pwrite(self._open(), line, self._at) == len(line):
+                self._at += len(line)  # else the next line takes the torn one's place
 
     def restart(self) -> None:
         """Begin the journal anew: a note holds all that there is, or all that counts."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 
+from contract.errors import CourseRunnerError
 from job_image.sources import spans
 from job_image.sources.line import Line
 from job_image.sources.part import Part
@@ -73,14 +74,17 @@ class Share:
         self._is_alone = False
         """Whether no further line is ever to help again, whatever else goes well."""
         self._is_awaited = False
+        self._error: CourseRunnerError | None = None
+        """What the volume said first, to whichever line: the file's own thread must hear of it."""
 
     def next(self, stop: Stop) -> Range | None:
         """Return what the file's own thread is to bring next; None when the file is whole.
 
-        Wait while other lines bring the rest.
+        Wait while other lines bring the rest. Raise what the volume has refused to any of them.
         """
         while True:
             with self._lock:
+                self._check()
                 if self._is_whole():
                     return None
                 if found := self._find(time.monotonic()):
@@ -120,10 +124,10 @@ class Share:
     def write(self, mine: Range, piece: memoryview) -> int:
         """Write what has come for a range; return how much of it was still wanted."""
         with self._lock:
+            self._check()
             wanted = piece if mine.stop is None else piece[: max(0, mine.stop - mine.at)]
             if wanted:
-                self.part.put(mine.at, wanted)
-                mine.at += len(wanted)
+                self._put(mine, wanted)
             if self._least:
                 mine.moved = time.monotonic()
             return len(wanted)
@@ -181,6 +185,18 @@ class Share:
         with self._lock:
             self._may_split = False
             self._revoke()
+
+    def _check(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _put(self, mine: Range, wanted: memoryview) -> None:
+        try:
+            self.part.put(mine.at, wanted)
+        except CourseRunnerError as exc:
+            self._error = exc
+            raise
+        mine.at += len(wanted)
 
     def _be_alone(self) -> None:
         """Have one line only, for good when there are bytes: ranges did not bring this file on."""

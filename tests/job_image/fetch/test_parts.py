@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import VolumeFull
+from contract.errors import Temporary, VolumeFull
 from job_image.sources import spans
 from job_image.sources.part import Part
 from job_image.sources.ranges import Known
 from job_image.sources.spans import Run
 
-KNOWN = Known('"one"', total=5_000_000)
+TOTAL = 5_000_000
+KNOWN = Known('"one"', total=TOTAL)
 RUNS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda one: tuple(sorted(one)))
 )
@@ -150,3 +153,74 @@ def test_a_full_volume_keeps_what_was_written(scattered: Callable[[], Part], vol
     ((_, first), (start, stop)) = found.runs
     assert (first, start) == (1_000_000, 20_000_000)
     assert stop < 40_000_000 and found.path.read_bytes()[start:stop] == b"b" * (stop - start)
+
+
+@pytest.mark.parametrize("blocked", ["key.runs", "key.json.new"])
+def test_a_gap_that_could_not_be_noted_is_noted_the_next_time(tmp_path: Path, blocked: str) -> None:
+    """No byte lies behind a gap while the note on the volume lets the file's size count."""
+    part = Part(tmp_path, "key")
+    part.begin(KNOWN)
+    part.append(b"a" * 100_000)
+    (tmp_path / blocked).mkdir()
+    with pytest.raises(Temporary):
+        part.put(1_000_000, b"b" * 100_000)
+    assert part.path.stat().st_size == 100_000
+    (tmp_path / blocked).rmdir()
+    part.put(1_000_000, b"b" * 100_000)
+    assert again(part).runs == [(0, 100_000), (1_000_000, 1_100_000)]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A disk that tells once that bytes were not written, as the kernel does; files it told of."""
+    told: list[int] = []
+    real = os.fdatasync
+
+    def fdatasync(file: int) -> None:
+        if told:
+            return real(file)
+        told.append(file)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    return told
+
+
+def test_bytes_that_could_not_be_synced_are_never_believed(
+    failing: list[int], tmp_path: Path
+) -> None:
+    """One error is enough: whatever later syncs say, the file gets no name and begins anew."""
+    part = Part(tmp_path, "key")
+    part.begin(KNOWN)
+    part.append(b"a" * 2_000_000)
+    with pytest.raises(Temporary):
+        part.sync()
+    part.sync()
+    with pytest.raises(Temporary):
+        part.append(b"a")
+    with pytest.raises(Temporary):
+        part.become(tmp_path / "film.mp4")
+    with pytest.raises(Temporary):
+        part.hand_over()
+    assert failing and [path.name for path in tmp_path.iterdir()] == ["key.part"]
+    found = again(part)
+    assert found.here == 0
+    found.begin(KNOWN)
+    found.append(b"b" * TOTAL)
+    found.become(tmp_path / "film.mp4")
+    assert (tmp_path / "film.mp4").stat().st_size == TOTAL
+
+
+def test_a_part_that_begins_anew_forgets_what_could_not_be_synced(
+    failing: list[int], tmp_path: Path
+) -> None:
+    """None of the bytes that are in doubt is left."""
+    part = Part(tmp_path, "key")
+    part.begin(KNOWN)
+    part.append(b"a" * 2_000_000)
+    with pytest.raises(Temporary):
+        part.sync()
+    part.begin(KNOWN)
+    part.append(b"b" * 10)
+    part.sync()
+    assert failing and again(part).here == 10

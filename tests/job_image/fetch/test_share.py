@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import Temporary
 from job_image.sources.part import Part
 from job_image.sources.ranges import Known
 from job_image.sources.share import Range, Share
@@ -89,3 +90,22 @@ def test_a_file_that_was_dropped_comes_on_one_line(share: Share) -> None:
     share.drop()
     share.begin(owned(share), KNOWN)
     assert not share.allow(True)
+
+
+def test_the_owner_hears_what_the_volume_refused_to_another_line(
+    share: Share, tmp_path: Path
+) -> None:
+    """A further line keeps errors to itself; one of the volume is the file's own all the same."""
+    mine = begun(share)
+    other = spared(share)
+    (tmp_path / "key.runs").mkdir()
+    with pytest.raises(Temporary) as first:
+        share.write(other, memoryview(b"b" * 10))
+    (tmp_path / "key.runs").rmdir()
+    share.helped(other, failed=True)
+    with pytest.raises(Temporary) as then:
+        share.write(mine, memoryview(b"a"))
+    share.leave(mine)
+    with pytest.raises(Temporary) as last:
+        share.next(Stop())
+    assert first.value is then.value is last.value
