@@ -180,6 +180,6 @@ def _record(data: Any) -> Record | None:
     if not isinstance(data, dict) or data.get("state", "complete") != "complete":
         return None
     key, path, size = data.get("key"), data.get("path"), data.get("size")
-    if isinstance(key, str) and isinstance(path, str) and isinstance(size, int):
+    if isinstance(key, str) and isinstance(path, str) and type(size) is int and size >= 0:
         return Record(key, path, size, str(data.get("etag", "")))
     return None

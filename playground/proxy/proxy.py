@@ -19,7 +19,7 @@ WAIT = 10.0
 
 
 class Proxy:
-    """Leads to a server; listens from construction, works inside `with`."""
+    """Leads to a server; listens from construction, works inside `with`, ends at its close."""
 
     def __init__(
         self, to: tuple[str, int], *, delay: float = 0.0, host: str = "127.0.0.1", port: int = 0
@@ -30,8 +30,9 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._weather = Weather(delay)
         self._weather.moving.set()
+        self._thread.start()
         opening = asyncio.start_server(self._arrived, host, port, start_serving=False)
-        self._server = self._loop.run_until_complete(opening)
+        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(WAIT)
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
 
     @property
@@ -70,7 +71,6 @@ class Proxy:
 
     def start(self) -> Self:
         """Begin to accept connections."""
-        self._thread.start()
         asyncio.run_coroutine_threadsafe(self._server.start_serving(), self._loop).result(WAIT)
         return self
 

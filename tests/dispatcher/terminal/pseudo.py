@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -15,7 +16,11 @@ from pathlib import Path
 
 
 def _take_terminal() -> None:
-    """Make standard input the terminal that Ctrl-C and job control mean; shells insist on one."""
+    """Make standard input the terminal that Ctrl-C and job control mean; shells insist on one.
+
+    A test run in the background may have been told to ignore Ctrl-C; a program in front has not.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

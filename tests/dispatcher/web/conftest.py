@@ -12,9 +12,11 @@ import redis
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from playwright.sync_api import Page as Tab
 
+from contract.env import Secret
 from dispatcher.record import Stand
 from dispatcher.settings import Limits
-from tests.dispatcher.town import Town
+from dispatcher.store import Store, connect
+from tests.dispatcher.town import QUEUE, Town
 from tests.dispatcher.web.browser import LIMIT, Open, pass_of, progress
 from tests.dispatcher.web.page_process import TOKEN, Page
 from tests.services import absent, until
@@ -30,7 +32,7 @@ FLAGS = (
 def place(valkey9: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Page]]:
     """One dispatcher and one page for a module: each test uses tasks of its own."""
     with redis.Redis.from_url(valkey9) as client:
-        client.flushall()
+        client.flushdb()  # of this database alone: another holds the crowd
     folder = tmp_path_factory.mktemp("place")
     made = Town(valkey9, folder, LIMITS)
     made.start()
@@ -58,9 +60,9 @@ def page(place: tuple[Town, Page]) -> Page:
     return place[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. While it is there, this thread can have no other event loop."""
     program = shutil.which("chromium") or absent("Chromium")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=program, args=list(FLAGS))
@@ -124,11 +126,14 @@ MANY = 10_000
 
 @pytest.fixture(scope="module")
 def crowd(valkey9: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page on ten thousand tasks of its own Redis database."""
+    """A page on ten thousand tasks of its own Redis database, as a dispatcher at work leaves it."""
     url = valkey9.removesuffix("0") + "3"
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         fill(client)
+    store = Store(connect(Secret(url)), QUEUE, "dispatcher-1", 3600.0)
+    store.beat()
+    store.say_state({"active": 1000, "max_active": 1000, "at": time.time()})
     page = Page(tmp_path_factory.mktemp("crowd"), url)
     page.ready()
     yield page
