@@ -9,6 +9,7 @@ is left for any reason (finished, failed, told to stop) the whole group gets SIG
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -37,6 +38,9 @@ BAR_INTERVAL = 10.0
 BORN_IN_TIME = 'parent=$1; shift; [ "$PPID" = "$parent" ] && exec "$@"'
 """Shell words that become the command, unless the parent died before the kernel was asked."""
 
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""A name that every shell hands on."""
+
 
 class Child:
     """A running command. Use it inside `with`; output and errors come as one stream."""
@@ -45,7 +49,7 @@ class Child:
         """Start it. Raise `OSError` when it cannot be started."""
         self._stop = stop
         self._process = subprocess.Popen(
-            [*_bound_to_us(), *command],
+            [*_bound_to_us(environment), *command],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -162,8 +166,16 @@ def _last_state(line: bytes) -> str:
     return shown.decode("utf-8", "replace").strip()
 
 
-def _bound_to_us() -> tuple[str, ...]:
+def _bound_to_us(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what to put before a command so that it ends with this program.
+
+    A shell hands on no variable whose name is no word (dash drops it, and a remote of rclone's may
+    have one): then the kernel is asked without looking whether the parent is there still.
+    """
     setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
     if not setpriv or not shell:
         return ()
-    return (setpriv, "--pdeathsig", "KILL", "--", shell, "-c", BORN_IN_TIME, "sh", str(os.getpid()))
+    bound = (setpriv, "--pdeathsig", "KILL", "--")
+    if not all(map(_WORD.fullmatch, environment)):
+        return bound
+    return (*bound, shell, "-c", BORN_IN_TIME, "sh", str(os.getpid()))

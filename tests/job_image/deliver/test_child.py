@@ -76,7 +76,7 @@ def test_who_is_left_behind_is_ended_and_not_waited_for() -> None:
         assert said(child) == ["done"]
         assert time.monotonic() - start < 30
         assert child.code() == 4
-    assert group(child.group) == []
+    until(lambda: group(child.group) == [], "the one left behind is gone")
 
 
 def test_a_stubborn_one_is_killed_after_the_grace() -> None:
@@ -116,6 +116,14 @@ def test_an_error_in_the_block_ends_the_child_too() -> None:
 def test_silence_is_told_by_ticks() -> None:
     with started("sleep 1") as child:
         assert set(child.lines()) == {None}
+
+
+@pytest.mark.parametrize("name", ["RCLONE_CONFIG_MY-REMOTE_TYPE", "a.b", "2", "PLAIN"])
+def test_the_environment_arrives_whatever_its_names(name: str) -> None:
+    """A remote of rclone's may have a hyphen in its name, and so in that of its settings."""
+    environment = {name: "local", "PATH": os.environ["PATH"]}
+    with Child(["env"], environment, Stop()) as child:
+        assert f"{name}=local" in said(child)
 
 
 def test_a_program_that_is_not_there_cannot_be_started() -> None:
