@@ -94,7 +94,7 @@ class Asks:
         if found.record and found.record.outcome and found.record.outcome.category == CANCELLED:
             message = "Task %s is not retried: it was cancelled, and so its row. Order it anew."
             return self._say("CHECK", False, message, key)
-        self._executor.mark(found.name, again(found.record))
+        self._executor.mark(found.name, again(found.record), _version(found))
         self._store.write(key, {"status": Stand.START.value, "message": "Retry asked for."})
         return self._say("RESUME", True, "Task %s is retried on the volume it has.", key)
 
@@ -125,7 +125,7 @@ class Asks:
         """Mark first: a crash after it still ends in a cancelled task. Repeated, it goes on."""
         known, before = is_cancelled(found), found.holding.run
         if not known:
-            self._executor.mark(found.name, self._cancelled(found))
+            self._executor.mark(found.name, self._cancelled(found), _version(found))
             fault.point("cancel:marked")
             found = self._find(key) or found  # another dispatcher may have started a run meanwhile
         run = found.holding.run
@@ -221,6 +221,11 @@ def is_cancelled(found: View) -> bool:
     """Whether a task has been marked as cancelled."""
     outcome = found.record.outcome if found.record else None
     return outcome is not None and outcome.category == CANCELLED
+
+
+def _version(found: View) -> str | None:
+    """What a mark depends on: a verdict that another dispatcher gave meanwhile must not be lost."""
+    return found.holding.volume.version if found.holding.volume else None
 
 
 def _label(ask: Ask) -> str:

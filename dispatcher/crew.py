@@ -20,7 +20,7 @@ from contract.errors import CourseRunnerError, Retryable, Stopped
 from contract.log import Log
 from contract.task import Task
 from dispatcher.complaints import Complaints, alike
-from dispatcher.executors import Busy, Unavailable
+from dispatcher.executors import Busy, Outdated, Unavailable
 
 WORKERS = 8
 """Threads: what saturates one API server (8 to 16 gave the same, 1 gave half)."""
@@ -137,7 +137,8 @@ class Crew:
                 self._away = exc.summary
             else:
                 self._answered = True
-            self._say(name, task(), exc)
+            if not isinstance(exc, Outdated):
+                self._say(name, task(), exc)
             return 0
         self._answered = True
         self._rest.pop(name, None)

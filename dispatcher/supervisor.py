@@ -21,9 +21,9 @@ from contract.task import Task
 from dispatcher import ledger
 from dispatcher.board import told
 from dispatcher.crew import Crew
-from dispatcher.executors import Busy, Executor, Phase, Refused, Run
+from dispatcher.executors import Busy, Executor, Outdated, Phase, Refused, Run
 from dispatcher.fairness import account_of, may_run
-from dispatcher.record import CANCELLED, Judged, Record, Stand, stamp
+from dispatcher.record import CANCELLED, Judged, Record, Stand, read, stamp
 from dispatcher.settings import Limits
 from dispatcher.slots import Slots
 from dispatcher.store import Store
@@ -41,6 +41,9 @@ from dispatcher.views import View, runs_by_account
 
 LOOK = 5.0
 """Seconds between two looks at what keeps a run from beginning."""
+
+SOON = 0.1
+"""Seconds of rest after a look that was too old: what is true by now is known already."""
 
 
 class Supervisor:
@@ -82,7 +85,7 @@ class Supervisor:
             fixed = replace(record, size=0, grow_to=0)
             verdict = decide(run, ending, fixed, self._limits, self._clock())
         fault.point("verdict:judged")
-        self._conclude(view.name, run, record, verdict)
+        self._conclude(view, run, record, verdict)
 
     def _grow(self, name: str, size: int) -> bool:
         """Note the aim first: judged again after a crash, the volume must not grow twice."""
@@ -92,17 +95,35 @@ class Supervisor:
         fault.point("grow:asked")
         return grown
 
-    def _conclude(self, name: str, run: Run | None, record: Record, verdict: Verdict) -> None:
+    def _conclude(self, view: View, run: Run | None, record: Record, verdict: Verdict) -> None:
+        """Publish and mark. Raise `Outdated` when the task is not any more as it was judged."""
         if record.task is None:
             return
+        version = self._version(view)
         # The board first: a crash after it repeats the verdict, a crash before it would, were the
         # mark there already, leave the board behind for ever, and the memory of what is completed.
         self._publish(record.task, verdict)
         fault.point("verdict:published")
-        self._executor.mark(name, self._marks(verdict, run or _removed(record), record))
+        marks = self._marks(verdict, run or _removed(record), record)
+        self._executor.mark(view.name, marks, version)
         fault.point("verdict:marked")
         ledger.enter(self._store, run, record, verdict)
         self._say(record.task, run or _removed(record), verdict)
+
+    def _version(self, view: View) -> str | None:
+        """Return the newest version of the volume that says what `view` says; None if it is gone.
+
+        Raise `Outdated` when another dispatcher, or the run, has changed what it says. What a
+        cluster notes on a claim (that it is bound, its size) changes its version and nothing here.
+        """
+        holding = self._executor.holdings().get(view.name)
+        volume = holding.volume if holding else None
+        if volume is None:
+            return None
+        if view.record is None or _marked(read(volume)) != _marked(view.record):
+            message = f"The record of {view.name} has changed since it was looked at."
+            raise Outdated(message, retry_after=SOON)
+        return volume.version
 
     # --- runs that do not begin -------------------------------------------------------------------
     def end_late(self, views: Iterable[View]) -> int:
@@ -141,7 +162,7 @@ class Supervisor:
             verdict = judge_obstacle(run, obstacle, record, self._limits, self._clock())
             if verdict is None:
                 return
-            self._conclude(view.name, run, record, verdict)
+            self._conclude(view, run, record, verdict)
             fault.point("late:marked")
         self._executor.remove_run(view.name, run.id)
 
@@ -224,32 +245,44 @@ class Supervisor:
         return allowed
 
     def _start(self, view: View) -> None:
-        record = view.record
-        if record is None or record.task is None:
-            return
-        removed = judge_removed(record, self._limits, self._clock()) if _is_removed(view) else None
-        if removed is not None and removed.report:
-            self._slots.unused(view.name)
-            self._conclude(view.name, None, record, removed)
-            return
-        if view.stand is Stand.WAITING:
-            self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None})
-            fault.point("retry:marked")
-        self._slots.check()
         try:
-            began = self._start_run(record, record.task, view.stand is Stand.REPORT)
+            self._begin(view)
         except Busy:
             self._slots.unused(view.name)
             raise
+
+    def _begin(self, view: View) -> None:
+        record = view.record
+        if record is None or record.task is None:
+            return
+        self._slots.check()
+        version = self._version(view)
+        removed = judge_removed(record, self._limits, self._clock()) if _is_removed(view) else None
+        if removed is not None and removed.report:
+            self._slots.unused(view.name)
+            self._conclude(view, None, record, removed)
+            return
+        if view.stand is Stand.WAITING:
+            self._executor.mark(view.name, {names.OUTCOME: None, names.RETRY_AT: None}, version)
+            fault.point("retry:marked")
+            self._slots.check()
+        try:
+            began = self._start_run(record, record.task, view.stand is Stand.REPORT)
         except Refused as exc:
             self._slots.unused(view.name)
-            verdict = judge_refused(exc, record, closing=view.stand is Stand.REPORT)
-            self._conclude(view.name, None, record, verdict)
+            self._refused(view, record, exc)
             return
         if began and removed is not None:
             self._executor.mark(view.name, {names.FAILURES: _failures(removed)})
         fault.point("retry:run")
         self._tell_start(record.attempt, record.task, view.stand is Stand.REPORT)
+
+    def _refused(self, view: View, record: Record, error: Refused) -> None:
+        """End a task whose next run is refused. By now its marks may be those of `_begin`."""
+        verdict = judge_refused(error, record, closing=view.stand is Stand.REPORT)
+        if view.stand is Stand.WAITING:
+            view = replace(view, record=replace(record, outcome=None, retry_at=None))
+        self._conclude(view, None, record, verdict)
 
     def _start_run(self, record: Record, task: Task, closing: bool) -> bool:
         report = _report(record) if closing else None
@@ -264,10 +297,20 @@ class Supervisor:
         self._log.event("ATTEMPT", "%s %d of task %s begins.", what, attempt, task.key)
 
 
+def _marked(record: Record) -> Record:
+    """Return what others may have changed of a record, without what this module changes."""
+    return replace(record, size=0, grow_to=0)
+
+
 def is_condemned(view: View) -> bool:
-    """Whether a run that is alive has been judged already, and nobody has told it to stop."""
+    """Whether a run that is alive has been judged already, and nobody has told it to stop.
+
+    Of a cancelled task, any but the closing run: another dispatcher started it meanwhile.
+    """
     run, outcome = view.holding.run, view.record.outcome if view.record else None
-    return run is not None and not run.deleting and outcome is not None and outcome.run == run.id
+    if run is None or run.deleting or outcome is None:
+        return False
+    return outcome.run == run.id or (outcome.category == CANCELLED and not run.closing)
 
 
 def _name(view: View) -> str:

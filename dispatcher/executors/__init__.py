@@ -34,6 +34,10 @@ class Busy(Retryable):
     """What is asked for must wait: the old volume or run of that name is still going away."""
 
 
+class Outdated(Busy):
+    """What was decided by is no longer so: another dispatcher was quicker. Look again, no more."""
+
+
 class QuotaExceeded(Retryable):
     """A quota refuses another object for now: back-pressure, not a failure of the task."""
 
@@ -107,7 +111,7 @@ class Volume:
     """A task's volume and the record on it.
 
     `id` is unique for ever; `created` in Unix seconds; `version` changes when the marks do, and
-    perhaps more often: it names what was seen, for `remove_volume`.
+    perhaps more often: it names what was seen, for `remove_volume` and `mark`.
     """
 
     id: str
@@ -162,8 +166,11 @@ class Executor(Protocol):
     def ending(self, name: str, run: Run) -> Ending:
         """Return how an ended run ended, as far as anything still knows."""
 
-    def mark(self, name: str, marks: Mapping[str, str | None]) -> None:
-        """Merge marks into the volume's record (None removes); gone volumes are ignored."""
+    def mark(self, name: str, marks: Mapping[str, str | None], version: str | None = None) -> None:
+        """Merge marks into the volume's record (None removes); gone volumes are ignored.
+
+        Raise `Outdated`, and mark nothing, when the volume is no longer of `version`.
+        """
 
     def remove_run(self, name: str, run_id: str) -> None:
         """Begin to remove that very run, ended or not; an active one is told to stop (SIGTERM)."""

@@ -24,6 +24,7 @@ from dispatcher.executors import (
     Ending,
     Holding,
     Obstacle,
+    Outdated,
     Phase,
     Refused,
     Run,
@@ -135,10 +136,16 @@ class KubernetesExecutor:
             self._fresh.add(name)
         return True
 
-    def mark(self, name: str, marks: Mapping[str, str | None]) -> None:
+    def mark(self, name: str, marks: Mapping[str, str | None], version: str | None = None) -> None:
         """Merge marks into the claim's annotations; see the Protocol."""
         known = self._volume(name)
-        claim = self._objects.annotate(name, marks)
+        try:
+            claim = self._objects.annotate(name, marks, version)
+        except Conflict as exc:
+            if version is None:
+                raise
+            # Perhaps only its status has changed, which costs no more than another look.
+            raise Outdated(self._changed(name), retry_after=LOOK) from exc
         if claim is not None:
             self._volumes.seen(claim)
         elif known is not None:
@@ -161,9 +168,11 @@ class KubernetesExecutor:
             if version is None:
                 raise
             # Perhaps only its status has: then the next look, with the watch's news, removes it.
-            message = f"The claim {self._where(name)} has changed since it was looked at."
-            raise Busy(message) from exc
+            raise Busy(self._changed(name)) from exc
         self._volumes.removed(name, volume_id, answer)
+
+    def _changed(self, name: str) -> str:
+        return f"The claim {self._where(name)} has changed since it was looked at."
 
     def _volume(self, name: str) -> Volume | None:
         known = self._cache.holdings().get(name)

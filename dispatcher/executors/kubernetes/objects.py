@@ -45,9 +45,15 @@ class Objects:
         """Return all pods of that very Job."""
         return self._pods(f"batch.kubernetes.io/controller-uid={job_id}")
 
-    def annotate(self, name: str, values: Mapping[str, str | None]) -> Json | None:
-        """Merge annotations into the claim and return it; None when it is gone."""
-        body = {"metadata": {"annotations": dict(values)}}
+    def annotate(
+        self, name: str, values: Mapping[str, str | None], version: str | None = None
+    ) -> Json | None:
+        """Merge annotations into the claim and return it; None when it is gone.
+
+        Raise `Conflict` when it is no longer of `version`, if that is given.
+        """
+        seen = {"resourceVersion": version} if version else {}
+        body = {"metadata": {"annotations": dict(values), **seen}}
         try:
             return self.client.patch(f"{self.claims}/{name}", body)
         except NotFound:

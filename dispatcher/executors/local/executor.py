@@ -17,7 +17,7 @@ from pathlib import Path
 from contract import handoff
 from contract.handoff import Assignment
 from contract.task import Task
-from dispatcher.executors import Busy, Ending, Holding, Refused, Run
+from dispatcher.executors import Busy, Ending, Holding, Outdated, Refused, Run
 from dispatcher.executors.local import console, files
 from dispatcher.executors.local import run as runs
 from dispatcher.executors.local.run import RunRecord
@@ -146,11 +146,12 @@ class LocalExecutor:
         with files.refusals(held.folder.termination):
             return runs.ending(held.folder, held.run)
 
-    def mark(self, name: str, marks: Mapping[str, str | None]) -> None:
+    def mark(self, name: str, marks: Mapping[str, str | None], version: str | None = None) -> None:
         """Merge marks into the volume's record (None removes); gone volumes are ignored."""
         with self._store.exclusive():
             held = self._supervisor.fresh(name)
             if held is not None:
+                self._check_unchanged(held, version)
                 self._store.mark(held, marks)
                 self._supervisor.reload(held.folder.root.name)
 
@@ -181,7 +182,8 @@ class LocalExecutor:
         volume = held.holding.volume
         if version is not None and volume is not None and volume.version != version:
             self._supervisor.reload(held.folder.root.name)
-            raise Busy(f"The record in {held.folder.root} has changed since it was looked at.")
+            message = f"The record in {held.folder.root} has changed since it was looked at."
+            raise Outdated(message, retry_after=_FOLLOW)
 
     def obstacle(self, name: str) -> None:
         """Return None: a process begins at once or not at all."""

@@ -8,7 +8,7 @@ import pytest
 
 from contract import names
 from contract.handoff import Assignment
-from dispatcher.executors import Busy, Phase, Refused
+from dispatcher.executors import Busy, Outdated, Phase, Refused
 from tests.dispatcher.executors.bench import WAITING, Bench, Stage, at_once, order
 
 ODD_IDS = [
@@ -152,6 +152,37 @@ class VolumeConformance:
         stage.open("gate")
         assert stage.ended().phase is Phase.SUCCEEDED
         assert stage.marks()[names.PINNED] == "yes"
+
+    def test_marks_by_an_old_look_are_not_made(self, bench: Bench) -> None:
+        """Whoever looked before another changed the record is `Outdated`, and undoes nothing of
+        it; by a look that is still true the marks are made, and the next look has its version.
+        """
+        stage, other = Stage(bench, order()), bench.executor()
+        stage.executor.ensure_volume(stage.task)
+        seen = stage.volume
+        other.mark(stage.name, {names.OUTCOME: '{"category":"cancelled"}'})
+        with pytest.raises(Outdated):
+            stage.executor.mark(stage.name, {names.OUTCOME: None, names.ATTEMPT: "9"}, seen.version)
+        again = Stage(bench, stage.task)
+        assert again.marks()[names.OUTCOME] == '{"category":"cancelled"}'
+        assert again.marks()[names.ATTEMPT] == "1"
+
+        def mark(number: str) -> bool:
+            again.executor.mark(again.name, {names.ATTEMPT: number}, again.volume.version)
+            return True
+
+        assert again.insist(lambda: mark("2"))
+        assert again.insist(lambda: mark("3"))
+        assert again.marks()[names.ATTEMPT] == "3"
+
+    def test_marks_by_a_look_on_a_gone_volume_are_ignored(self, bench: Bench) -> None:
+        """Also with a version: there is nothing that could be undone."""
+        stage = Stage(bench, order())
+        stage.executor.ensure_volume(stage.task)
+        seen = stage.volume
+        stage.remove_volume()
+        stage.executor.mark(stage.name, {names.PINNED: "yes"}, seen.version)
+        assert stage.holding is None
 
     def test_marks_on_a_gone_volume_are_ignored(self, bench: Bench) -> None:
         """Marking what is not there makes nothing and fails nothing."""

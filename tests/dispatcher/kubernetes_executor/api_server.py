@@ -310,6 +310,9 @@ class ApiServer(ThreadingHTTPServer):
             old = self._objects.get((request.resource, request.name))
             if old is None:
                 return self._missing(request)
+            seen = request.body.get("metadata", {}).get("resourceVersion")
+            if seen not in (None, old["metadata"]["resourceVersion"]):
+                return 409, status(409, "Conflict", "the object has been modified")
             return 200, self.put(request.resource, _merged(old, request.body))
 
     def _delete(self, request: Request) -> tuple[int, Json]:
