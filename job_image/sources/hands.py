@@ -150,7 +150,7 @@ class Hands:
     def _share_out(self, file: File, stop: Stop) -> None:
         """Fetch a file; let idle threads help if it turns out to be large and slow."""
         part, pace = self.part(file), self._means.pace
-        share = Share(part, pace.least, pace.stall)
+        share = Share(part, pace.least, pace.stall, pace.read)
         with self._lock:
             self._shares[file.key] = file, share
         try:

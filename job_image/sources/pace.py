@@ -51,7 +51,8 @@ class Pace:
     least: int = 1024 * 1024
     """Bytes that a further line is put to at least: half a second of a slow one."""
     stall: float = 5.0
-    """Seconds of silence after which another line of the same file takes over."""
+    """Seconds of silence after which another line of the same file takes over; twice as many after
+    each time that one has, up to `read`."""
 
 
 class Unanswered(Temporary):

@@ -163,5 +163,14 @@ def _date(text: str) -> datetime:
 
 
 def _differs(headers: Mapping[str, str], known: Known) -> bool:
+    """Whether the answer names another object: by its ETag, or by its date where no ETag is strong.
+
+    Servers behind one name may give one object several dates, so a strong ETag outweighs them.
+    """
     now = headers.get("ETag", "").strip()
-    return bool(now and known.etag) and now.removeprefix("W/") != known.etag.removeprefix("W/")
+    if now and known.etag and now.removeprefix("W/") != known.etag.removeprefix("W/"):
+        return True
+    if known.strong == known.etag and known.etag:
+        return False
+    modified = headers.get("Last-Modified", "").strip()
+    return bool(modified and known.modified) and modified != known.modified

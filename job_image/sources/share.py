@@ -27,6 +27,9 @@ BITE = 32 * 1024 * 1024
 TICK = 0.2
 """Seconds between two looks while all that is left is on other lines."""
 
+LONG = 1.0
+"""Seconds of a write from which on it has held back the other lines."""
+
 FAILURES = 3
 """Further lines of a file that may fail in a row, without a byte, before no other one is tried."""
 
@@ -60,13 +63,15 @@ class Range:
 class Share:
     """The ranges of one file under way. Thread-safe. `least`: bytes of a range; 0: one line only.
 
-    `stall`: seconds after which a range counts as standing still.
+    `stall`: seconds after which a range counts as standing still; twice as many after each one that
+    did, up to `most`, for two lines must not take a slow range from each other for ever.
     """
 
-    def __init__(self, part: Part, least: int = 0, stall: float = 5.0) -> None:
+    def __init__(self, part: Part, least: int = 0, stall: float = 5.0, most: float = 60.0) -> None:
         self.part = part
         self._least = least
         self._stall = stall
+        self._most_stall = max(stall, most)
         self._lock = threading.Condition(threading.Lock())
         self._open: list[Range] = []
         self._may_split = False
@@ -191,12 +196,16 @@ class Share:
             raise self._error
 
     def _put(self, mine: Range, wanted: memoryview) -> None:
+        began = time.monotonic()
         try:
             self.part.put(mine.at, wanted)
         except CourseRunnerError as exc:
             self._error = exc
             raise
         mine.at += len(wanted)
+        if (now := time.monotonic()) - began > LONG:
+            for one in self._open:  # they stood still because the volume did
+                one.moved = now
 
     def _be_alone(self) -> None:
         """Have one line only, for good when there are bytes: ranges did not bring this file on."""
@@ -238,6 +247,7 @@ class Share:
             if one.line is not None and one.left and now - one.moved >= self._stall:
                 run = one.at, one.at + one.left
                 self._end(one)
+                self._stall = min(self._most_stall, 2 * self._stall)
                 return run
         return None
 

@@ -247,3 +247,16 @@ def test_beginnings_anew_are_bounded(ordering: Ordering) -> None:
     with pytest.raises(Temporary, match="too often"):
         order.fetch()
     assert len(visits(order)) == 2 * (QUICK.restarts + 1) + 1
+
+
+@pytest.mark.parametrize(("etag", "differs"), [("", True), ('W/"one"', True), ('"one"', False)])
+def test_206_of_another_date_is_refused_where_no_etag_is_strong(etag: str, differs: bool) -> None:
+    """A server that ignores the condition is found out by the date that the condition named."""
+    old, new = "Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT"
+    known = ranges.Known(etag, old, 1000)
+    found = {"Content-Range": "bytes 10-999/1000", "Last-Modified": new}
+    found |= {"ETag": etag} if etag else {}
+    reply = ranges.read(206, found, ranges.ask(10, known), 10, known)
+    assert reply.do is (ranges.Do.ANEW if differs else ranges.Do.REST)
+    same = ranges.read(206, {**found, "Last-Modified": old}, ranges.ask(10, known), 10, known)
+    assert same.do is ranges.Do.REST

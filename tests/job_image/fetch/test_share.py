@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from contract.errors import Temporary
+from job_image.sources.line import Line, Via
 from job_image.sources.part import Part
 from job_image.sources.ranges import Known
-from job_image.sources.share import Range, Share
+from job_image.sources.share import LONG, Range, Share
 from job_image.stop import Stop
 
 LEAST = 100_000
@@ -109,3 +114,46 @@ def test_the_owner_hears_what_the_volume_refused_to_another_line(
     with pytest.raises(Temporary) as last:
         share.next(Stop())
     assert first.value is then.value is last.value
+
+
+@pytest.fixture
+def silent() -> Iterator[Line]:
+    """A line on which nothing comes."""
+    here, there = socket.socketpair()
+    with here, there:
+        yield Line(here, Via())
+
+
+def test_each_take_over_asks_for_more_patience(tmp_path: Path, silent: Line) -> None:
+    """Two lines do not take a range, slow in beginning, from each other for ever."""
+    share = Share(Part(tmp_path, "key"), TOTAL, 0.05, 0.4)
+    mine, waits = begun(share), []
+    for _ in range(5):
+        began = time.monotonic()
+        share.watch(mine, silent)
+        while (found := share.spare()) is None:
+            assert time.monotonic() < began + 30
+            time.sleep(0.005)
+        mine = found
+        waits.append(time.monotonic() - began)
+    assert all(wait >= least for wait, least in zip(waits, (0.05, 0.1, 0.2, 0.4, 0.4), strict=True))
+
+
+def test_a_slow_volume_is_no_silence_of_the_other_lines(
+    tmp_path: Path, silent: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written meanwhile counts from the end of the write that took long."""
+    share = Share(Part(tmp_path, "key"), TOTAL // 3, LONG)
+    mine = begun(share)
+    other = spared(share)
+    share.watch(other, silent)
+    real = os.pwrite
+
+    def slow(file: int, data: bytes, at: int) -> int:
+        time.sleep(1.2 * LONG)
+        return real(file, data, at)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    share.write(mine, memoryview(b"a"))
+    assert share.spare() is None
+    assert other.left > 0
