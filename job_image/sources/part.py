@@ -54,7 +54,7 @@ class Part:
         self._scatter: Scatter | None = None
         self._durable: list[Run] = []
         self._is_stale = False
-        """Whether the journal belongs to another boot."""
+        """Whether the note belongs to another boot."""
         self._fresh = 0
         """Bytes since the last sync."""
         self._file: int | None = None
@@ -96,6 +96,7 @@ class Part:
         offset = size if is_same else min(size, note.synced)
         if note.known.total is None or offset <= note.known.total:
             self.known, self.offset, self._noted = note.known, offset, True
+            self._is_stale = not is_same
             self._synced = min(offset, note.synced)
             self._fresh = offset - self._synced
 
@@ -114,7 +115,7 @@ class Part:
         """Forget all bytes; what comes now belongs to `known`."""
         self._gather()
         self.known, self.offset, self._synced, self._noted = known, 0, 0, False
-        self._fresh, self._is_lost = 0, False
+        self._fresh, self._is_lost, self._is_stale = 0, False, False
         with refusals(self._path):
             is_new = self._file is None
             file = self._open()
@@ -210,7 +211,7 @@ class Part:
     def drop(self) -> None:
         """Remove all that there is."""
         self.close()
-        self.known, self.offset, self._noted = Known(), 0, False
+        self.known, self.offset, self._noted, self._is_stale = Known(), 0, False, False
         self._forget_note()
         self._gather()
         with refusals(self._path):
@@ -229,7 +230,7 @@ class Part:
                     os.close(file)
                     raise
             self._file = file
-            if self._scatter and self._is_stale:
+            if self._is_stale:  # back on the machine of the old note, its size would count
                 self._write_note()
         return self._file
 
@@ -291,7 +292,7 @@ class Part:
             return
         if self._scatter and self._is_stale:  # the journal first: now it is one of this boot
             self._scatter.restart()
-            self._is_stale = False
+        self._is_stale = False
         synced = self._durable if self._scatter else self._synced
         notes.write(Path(self._note), synced, self.known)
         fault.point("fetch:noted")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import Temporary, VolumeFull
-from job_image.sources import spans
+from job_image.sources import notes, spans
 from job_image.sources.part import Part
 from job_image.sources.ranges import Known
 from job_image.sources.spans import Run
@@ -100,6 +100,21 @@ def test_the_note_of_an_older_program_is_gone_on_with(tmp_path: Path) -> None:
     part = Part(tmp_path, "key")
     part.load()
     assert (part.offset, part.here, part.known) == (1_500_000, 1_500_000, KNOWN)
+
+
+def test_a_file_that_is_gone_on_with_elsewhere_is_noted_there(tmp_path: Path) -> None:
+    """A volume may come back to the machine it was on: its old note must not count there again."""
+    (tmp_path / "key.part").write_bytes(b"a" * 2_000_000)
+    note = tmp_path / "key.json"
+    notes.write(note, 1_500_000, KNOWN)
+    note.write_text(json.dumps({**json.loads(note.read_text()), "boot": "another"}))
+    part = Part(tmp_path, "key")
+    part.load()
+    part.append(b"b" * 100)
+    part.close()
+    found = notes.read(note)
+    assert found == notes.Note(notes.boot(), 1_500_000, KNOWN)
+    assert again(part).offset == 1_500_100
 
 
 @pytest.mark.parametrize("end", [b"99", b"5 6", b"x y\n", b"900000000 900000001\n"])
