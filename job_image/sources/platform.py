@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
-from contract.errors import CourseRunnerError, NotEntitled, Temporary
+from contract.errors import CourseRunnerError, NotEntitled, Stopped, Temporary
 from job_image.context import Context
 from job_image.sources import (
     Fetched,
@@ -208,6 +208,8 @@ class _Fetch:
                 self._wire.abort,
                 lambda: self._tally.received,
             )
+        except Stopped:
+            raise  # no time to wait for the volume: the last small files are fetched again
         except CourseRunnerError:
             with suppress(CourseRunnerError):  # the first one tells more
                 self._hands.land()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from contract.errors import Temporary
+from contract.errors import Stopped, Temporary
 from job_image.sandbox import Sandbox
 from job_image.sources.landing import BYTES, FEW, FILES, Landed, Landing
 from job_image.sources.manifest import Manifest, Record
+from job_image.stop import Stop
 from playground.content import Synthetic
+from playground.portal import actions
 from playground.portal.courses import Chapter, Course, Video
 from tests.job_image.fetch.film import whole
 from tests.job_image.fetch.order import Order, run_child
@@ -88,3 +91,28 @@ def test_killed_as_small_files_get_their_names(ordering: Ordering) -> None:
     asked = order.portal.ledger.total("cdn:").requests
     assert 150 <= asked <= 150 + 2 * (FILES + 16)
     assert list((order.root / ".state/parts").iterdir()) == []
+
+
+def test_told_to_stop_nobody_waits_for_the_volume(ordering: Ordering) -> None:
+    """A sync may take longer than there is: files that wait for their names are fetched again."""
+    films = tuple(Video(f"F{n}", {720: FILM}) for n in range(FEW + 6))
+    order = ordering(Course("c", chapters=(Chapter("All", films),)))
+    order.portal.faults.add(f"cdn:c/{len(films):03}/720.mp4", actions.StallBody(5_000))
+    stopper = threading.Thread(target=_stop_at_the_last, args=(order, len(films)))
+    stopper.start()
+    with pytest.raises(Stopped):
+        order.fetch()
+    stopper.join()
+    assert order.files() == []
+    order.stop = Stop()
+    assert order.fetch().files == len(films)
+    assert all(order.read(name) == whole(FILM) for name in order.files())
+
+
+def _stop_at_the_last(order: Order, count: int) -> None:
+    order.portal.ledger.wait(
+        lambda ledger: ledger.total("cdn:").statuses.get(200) == count, timeout=30
+    )
+    order.portal.ledger.wait(lambda ledger: ledger.total("cdn:").running == 1, timeout=30)
+    order.portal.ledger.wait(lambda ledger: ledger.total("cdn:").stalled == 1, timeout=30)
+    order.stop.request()
