@@ -149,3 +149,30 @@ def test_a_push_without_a_registry_is_refused_before_anything_is_built() -> None
     assert done.returncode != 0
     assert "push needs REGISTRY, e.g. REGISTRY=" in done.stderr
     assert "STEP" not in done.stdout
+
+
+def test_the_same_sources_give_the_same_layers(tmp_path: Path) -> None:
+    """Two builds from nothing, byte for byte; of the smaller image, for both are made alike."""
+    with cluster.users_builder(tmp_path) as given:
+        if "CONTAINERS_STORAGE_CONF" not in given:
+            pytest.skip("Docker's layers keep the times of the build")
+        first, second = (_layers(given, f"again:{number}") for number in (1, 2))
+    assert first == second and "sha256:" in first
+
+
+def _layers(given: dict[str, str], name: str) -> str:
+    """Build the dispatcher's image from nothing; return its layers."""
+    how = ("--no-cache", "--isolation", "chroot", "--network", "host", "--timestamp", "1700000000")
+    what = (
+        "--build-arg",
+        f"PYTHON_IMAGE={given['PYTHON_IMAGE']}",
+        "--file",
+        "dispatcher/Dockerfile",
+    )
+    env = {**os.environ, **given}
+    subprocess.run(
+        ["buildah", "build", *how, *what, "--tag", name, "."],
+        cwd=ROOT, env=env, check=True, capture_output=True,
+    )  # fmt: skip
+    asked = ["buildah", "inspect", "--type", "image", "--format", "{{.OCIv1.RootFS.DiffIDs}}", name]
+    return subprocess.run(asked, env=env, check=True, capture_output=True, text=True).stdout
