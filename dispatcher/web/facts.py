@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dispatcher.audit import Finding
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
@@ -132,16 +134,6 @@ class Bucket:
     completed: int
     failed: int
     came: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that the audit found amiss."""
-
-    kind: str
-    about: str
-    what: str
-    follows: str
 
 
 @dataclass(frozen=True, slots=True)

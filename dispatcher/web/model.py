@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from contract import names
+from dispatcher.audit import Finding
 from dispatcher.dead_letters import Letter as DeadLetter
 from dispatcher.executors import Holding
 from dispatcher.inquiry import inquire
@@ -27,7 +28,6 @@ from dispatcher.web.board import SLICE, Board, Seen
 from dispatcher.web.facts import (
     Bucket,
     Doctor,
-    Finding,
     Freshness,
     Item,
     Letter,

@@ -159,7 +159,7 @@ def _kernel() -> tuple[int, ...]:
 def _kind(folder: Path) -> str:
     """Return the kind of a folder's file system; "" when that cannot be told for sure."""
     try:
-        device = os.stat(folder).st_dev  # noqa: PTH116 - beside the others of `os`
+        device = folder.stat().st_dev
         lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return ""

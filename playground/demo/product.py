@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from contract import names
 from playground.demo import family
@@ -41,13 +42,13 @@ class Product:
         with folder.dispatcher_log.open("w") as log:
             self._process = self._start("local", out=log)
 
-    def _start(self, *words: str, out: object) -> subprocess.Popen[str]:
+    def _start(self, *words: str, out: IO[str] | int) -> subprocess.Popen[str]:
         try:
             return self._family.spawn(
                 [str(PROGRAM), *words],
                 self._folder.root,
                 self._environment,
-                out,  # type: ignore[arg-type]
+                out,
             )
         except FileNotFoundError as error:
             raise DemoError(f"{PROGRAM} is not there. Run scripts/setup.sh demo.") from error

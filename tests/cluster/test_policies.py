@@ -5,12 +5,12 @@ touched.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tests.cluster import debian
 from tests.cluster.names import REPOSITORY
 
 pytestmark = pytest.mark.cluster
@@ -35,8 +35,7 @@ ipset list -n
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 def test_chains_rules_and_sets_are_gone_and_others_stay() -> None:
     """Jumps from shared chains, our chains, our sets: gone. Somebody else's: there."""
-    if shutil.which("ipset") is None or shutil.which("iptables") is None:
-        pytest.skip("ipset and iptables come with `cluster.enforce_policies()`")
+    debian.install(*debian.FOR_POLICIES)
     ended = subprocess.run(
         ["unshare", "--net", "bash", "-c", _SCRIPT],
         cwd=REPOSITORY,
