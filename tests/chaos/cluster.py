@@ -29,6 +29,8 @@ LOOK = 0.2
 class Cluster:
     """One namespace; `image` is never pulled."""
 
+    announces = False
+
     def __init__(self, kubeconfig: Path, namespace: str, image: str) -> None:
         self._kubeconfig, self._namespace, self._image = kubeconfig, namespace, image
         make: Any = new_client_from_config  # untyped

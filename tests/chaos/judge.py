@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from tests.chaos.webhooks import Account
+
 Entry = Mapping[str, Any]
 
 
@@ -41,11 +43,14 @@ class Report:
     runs: int = 0
     peak: int = 0
     """Most runs that were alive at one moment."""
+    webhooks: Account | None = None
+    """None where no webhooks are sent."""
 
     @property
     def lawful(self) -> bool:
         """Whether nothing was lost and nothing done twice."""
-        return not self.losses and not self.duplicates
+        announced = self.webhooks is None or self.webhooks.lawful
+        return not self.losses and not self.duplicates and announced
 
     def __str__(self) -> str:
         rows = [
@@ -56,6 +61,7 @@ class Report:
                 f"{what:<11} {len(found)}" + "".join(f"\n    {one}" for one in found[:20])
                 for what, found in (("duplicates", self.duplicates), ("losses", self.losses))
             ),
+            *([f"webhooks    {self.webhooks}"] if self.webhooks else []),
         ]
         return "\n".join(rows)
 

@@ -20,6 +20,8 @@ from tests.chaos.judge import Life, lives
 class Machine:
     """Runs that are processes below `folder`."""
 
+    announces = True
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._staging = folder / "Staging"
@@ -28,6 +30,7 @@ class Machine:
         program.mkdir()
         (program / "__init__.py").touch()
         shutil.copy(Path(__file__).with_name("program.py"), program / "__main__.py")
+        shutil.copy(Path(__file__).with_name("event.py"), program)
 
     @property
     def settings(self) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """The job's program of the chaos: two steps, each with an effect that is noted.
 
-No imports of ours. Each start, effect and end is a line of the journal beside the tasks' folders,
-written in one piece. A step's mark is made on the volume after its effect, as the real program does
-it, so an effect may be repeated by exactly one cause: the run was killed between the two.
+No imports of ours but `event`, which lies beside it: the second step is a real webhook. Each start,
+effect and end is a line of the journal beside the tasks' folders, written in one piece. A step's
+mark is made on the volume after its effect, as the real program does it, so an effect may be
+repeated by exactly one cause: the run was killed between the two.
 """
 
 import fcntl
@@ -13,8 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+from job_image import event
+
 SANDBOX = Path(os.environ["SANDBOX"])
 MESSAGE = json.loads(os.environ["TASK"])
+TASK = MESSAGE["taskId"]
 KIND = "report" if sys.argv[-1] == "report" else "run"
 CATEGORIES = {64: "bad_input", 65: "auth_expired", 75: "temporary", 76: "webhook_not_delivered"}
 CATEGORIES |= {143: "stopped", 0: "done"}
@@ -38,14 +42,26 @@ def leave(code: int) -> None:
     sys.exit(code)
 
 
-def step(name: str) -> None:
-    """Do one step unless its mark is there."""
+def step(name: str, status: str = "") -> None:
+    """Do one step unless its mark is there; with a status, its effect is to announce that."""
     mark = SANDBOX / ".state" / f"mark-{name}"
     if mark.exists():
         return
     time.sleep(MESSAGE["work"] / 2)
+    if status and not event.deliver(os.environ["WEBHOOK_URL"], TASK, status, moment(status)):
+        leave(76)
     note("effect", name)
     mark.touch()
+
+
+def moment(status: str) -> int:
+    """The time of an event: noted before it is first told, so that it is the same in every try."""
+    path = SANDBOX / ".state" / f"moment-{status}"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(str(int(time.time())))
+        fresh.rename(path)
+    return int(path.read_text())
 
 
 def main() -> None:
@@ -58,7 +74,7 @@ def main() -> None:
         leave(143)
     note("start")
     if KIND == "report":
-        step("report")
+        step("report", "failed")
         leave(0)
     word, _, code = MESSAGE["do"].get(os.environ["ATTEMPT"], "").partition(" ")
     if word == "die":
@@ -69,7 +85,7 @@ def main() -> None:
     step("upload")
     if code == "76":
         leave(76)
-    step("webhook")
+    step("webhook", "completed")
     (SANDBOX / ".state" / "released").write_text("now")
     leave(0)
 

@@ -104,6 +104,7 @@ class Schedule:
 
     orders: tuple[Order, ...]
     faults: tuple[Fault, ...]
+    seed: int = 0
 
     @property
     def ends(self) -> dict[str, str]:
@@ -124,7 +125,7 @@ def draw(seed: int, orders: int, seconds: float, every: float = 0.7, absences: i
     dice = Random(seed)
     messages = sorted(_orders(dice, orders, seconds * 0.7), key=lambda order: order.at)
     faults = [*_faults(dice, seconds, every), *_absences(dice, seconds, absences)]
-    return Schedule(tuple(messages), tuple(sorted(faults, key=lambda fault: fault.at)))
+    return Schedule(tuple(messages), tuple(sorted(faults, key=lambda fault: fault.at)), seed)
 
 
 def _orders(dice: Random, count: int, seconds: float) -> Iterator[Order]:

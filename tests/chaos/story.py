@@ -1,7 +1,8 @@
 """One chaos from its first order to its report: orders and faults in their time, then the law.
 
 Goes in: a schedule, a ground (`machine` or `cluster`), how many dispatchers. Comes out: a `Report`.
-The dispatchers see Redis through the weather; whoever pushes and judges does not.
+The dispatchers see Redis through the weather; whoever pushes and judges does not. Where runs send
+webhooks, a real receiver takes the events, and now and then says that it cannot.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any, Protocol
 import redis
 
 from contract import names
-from tests.chaos import judge
+from playground.receiver import Receiver
+from tests.chaos import judge, webhooks
 from tests.chaos.dispatchers import Dispatchers
 from tests.chaos.redis_server import RedisServer
 from tests.chaos.schedule import Fault, Kind, Order, Schedule
@@ -32,10 +34,13 @@ AUDIT_AFTER = 5.0
 """Seconds of quiet after which one dispatcher is started anew, and with it an audit, which is due
 every five minutes: it mends a board that a late word has put behind its volume."""
 STEP = 0.05
+ANSWERS = 4
+"""Answers of the receiver that are drawn for each order; after them it takes whatever comes."""
 SCHEDULES = {
     "RETRY_SCHEDULE": ",".join(["100ms"] * 12),
     "CRASH_SCHEDULE": ",".join(["100ms"] * 12),
     "WEBHOOK_SCHEDULE": ",".join(["100ms"] * 12),
+    "KEEP_COMPLETED": "12h",  # the judge reads every volume at the end, however long it all takes
 }
 
 
@@ -45,6 +50,10 @@ class Ground(Protocol):
     @property
     def settings(self) -> Mapping[str, str]:
         """What makes dispatchers work here."""
+
+    @property
+    def announces(self) -> bool:
+        """Whether its runs send webhooks."""
 
     def journal(self) -> Sequence[Mapping[str, Any]]:
         """What the runs noted, oldest first; see `judge`."""
@@ -65,7 +74,12 @@ class Story:
         self._schedule = schedule
         self._ground = ground
         self._redis = RedisServer(folder / "redis")
+        self._receiver = Receiver()
+        self._receiver.answer_with(*webhooks.weather(schedule.seed, ANSWERS * len(schedule.orders)))
         settings = {"REDIS_URL": self._redis.url, "MAX_ACTIVE": str(most), **SCHEDULES}
+        if ground.announces:
+            settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_FAILURE_EVENTS": "true"}
+            settings["WEBHOOK_BODY_SECRET"] = "false"
         self.dispatchers = Dispatchers(dispatchers, folder, {**settings, **ground.settings})
         self._count = dispatchers
         self._faults: Counter[str] = Counter()
@@ -78,6 +92,7 @@ class Story:
         """Do it all; return what came of it."""
         self._redis.start()
         self._redis.proxy.start()
+        self._receiver.start()
         try:
             self.dispatchers.start_all()
             self._go_through()
@@ -86,6 +101,7 @@ class Story:
         finally:
             self._redis.proxy.thaw()
             self.dispatchers.close()
+            self._receiver.stop()
             self._redis.proxy.stop()
             self._redis.kill()
 
@@ -213,7 +229,14 @@ class Story:
             duplicates=judge.duplicates(journal),
             runs=len(judge.lives(journal)),
             peak=judge.peak(journal),
+            webhooks=self._account(),
         )
+
+    def _account(self) -> webhooks.Account | None:
+        """What became of the events; an order that is no order has none."""
+        if not self._ground.announces:
+            return None
+        return webhooks.account(self._schedule.ends, self._receiver.deliveries)
 
     def _dead(self) -> int:
         return int(self._redis.client.llen(names.dead_list(QUEUE)))
