@@ -28,6 +28,7 @@ from dispatcher.notices import Notices
 from dispatcher.reaper import Reaper
 from dispatcher.settings import Limits
 from dispatcher.slots import Slots
+from dispatcher.starts import Starts
 from dispatcher.store import BLOCK, Store
 from dispatcher.supervisor import Supervisor
 from dispatcher.views import View, Views, alive, runs_by_account
@@ -96,7 +97,8 @@ class Loop:
         self._views = Views()
         self._free = Slots(store, limits.max_active, store.identity)
         self._asks = Asks(store, executor, limits, self._crew, log, clock)
-        self._supervisor = Supervisor(store, executor, limits, self._crew, log, self._free, clock)
+        self._supervisor = Supervisor(store, executor, limits, self._crew, log, clock)
+        self._starts = Starts(store, executor, limits, self._crew, log, self._free, clock)
         self._intake = Intake(store, executor, self._crew, log, self._free, limits.max_per_account)
         self._auditor = Auditor(store, limits, log, clock)
         self._notices = Notices(store, executor, limits, clock)
@@ -162,7 +164,7 @@ class Loop:
         if self._supervisor.give_verdicts(views) + self._supervisor.end_late(views):
             views = self._look()
         slots = self._slots(views)
-        if self._supervisor.start_due(views, slots):
+        if self._starts.start_due(views, slots):
             views = self._look()
             slots = self._slots(views)
         paused = self._is_paused()

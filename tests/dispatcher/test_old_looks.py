@@ -25,6 +25,7 @@ from dispatcher.executors.local import LocalExecutor
 from dispatcher.record import CANCELLED, Judged, Stand, stamp
 from dispatcher.settings import Limits
 from dispatcher.slots import Slots
+from dispatcher.starts import Starts
 from dispatcher.store import Store, connect
 from dispatcher.supervisor import LOOK, Supervisor
 from dispatcher.views import View, Views
@@ -47,6 +48,7 @@ class Dispatcher:
 
     executor: LocalExecutor
     supervisor: Supervisor
+    starts: Starts
     slots: Slots
     crew: Crew
     clock: Clock
@@ -58,7 +60,7 @@ class Dispatcher:
 
     def start_due(self, views: tuple[View, ...]) -> int:
         """Start what is due by a look."""
-        return self.supervisor.start_due(views, self.slots.free(views))
+        return self.starts.start_due(views, self.slots.free(views))
 
 
 @pytest.fixture
@@ -94,8 +96,10 @@ def dispatcher(url: str, folder: Path, identity: str, interval: float) -> Dispat
     executor = LocalExecutor(folder / "Staging", {}, PROGRAM, grace=2.0, interval=interval)
     store, clock = Store(connect(Secret(url)), QUEUE, identity), Clock()
     crew, slots = Crew(Log.for_task(), clock), Slots(store, LIMITS.max_active, identity)
-    supervisor = Supervisor(store, executor, LIMITS, crew, Log.for_task(), slots, clock)
-    return Dispatcher(executor, supervisor, slots, crew, clock)
+    log = Log.for_task()
+    supervisor = Supervisor(store, executor, LIMITS, crew, log, clock)
+    starts = Starts(store, executor, LIMITS, crew, log, slots, clock)
+    return Dispatcher(executor, supervisor, starts, slots, crew, clock)
 
 
 def _is_alive(executor: LocalExecutor) -> bool:
