@@ -1,7 +1,8 @@
 """A dispatcher in a process of its own whose runs do what the order's field "script" says.
 
 It is the product's: settings, store, executor and loop. Only the job's program is another, so that
-a run takes no longer than its container needs to begin, and no remote, webhook or row is needed.
+a run takes no longer than its container needs to begin, and no remote, webhook or row is needed;
+with DISPATCH_PROGRAM=product it is the product's too.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def main() -> None:
     log = service.log_from(settings)
     store = Store(connect(settings.redis_url), settings.queue, settings.identity)
     chosen = kubernetes.read(Reader(os.environ))
-    program = ("python3", "-c", PROGRAM_TEXT)
-    executor = KubernetesExecutor(replace(chosen, command=program), os.environ, log=log)
+    if os.environ.get("DISPATCH_PROGRAM") != "product":
+        chosen = replace(chosen, command=("python3", "-c", PROGRAM_TEXT))
+    executor = KubernetesExecutor(chosen, os.environ, log=log)
     loop = Loop(store, executor, settings.limits, log, pace=PACE)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     while not loop.stopping:

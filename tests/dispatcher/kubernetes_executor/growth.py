@@ -7,16 +7,15 @@ the claim's status says the size that was asked for.
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from contract import fault, names
+from contract import names
 from contract.task import quantity_bytes
 from tests.dispatcher.kubernetes_executor.namespaces import apply, kubectl
-from tests.dispatcher.kubernetes_executor.test_crash_points_on_cluster import Story
+from tests.dispatcher.kubernetes_executor.stories import Story
 from tests.dispatcher.tasks import order
 
 GROWING = ("grow:marked", "grow:asked")
@@ -50,10 +49,8 @@ def grow(story: Story, storage_class: str) -> Grown:
     name = names.object_name(story.tasks["a"])
     story.redis.lpush(story.queue, order(story.tasks["a"], script=_FULL))
     settings = {"STORAGE_CLASS": storage_class, "KEEP_COMPLETED": "1h"}
-    died = {fault.POINT: story.point, fault.ONCE: str(story.folder / f"{story.key}.died")}
-    with story.dispatcher(**settings, **died) as process:
-        process.wait(150)
-        assert process.returncode == -signal.SIGKILL, story.log()
+    with story.dispatcher(**settings, **story.deadly) as process:
+        story.die(process)
     asked = _claim(story, name)["spec"]["resources"]["requests"]["storage"]
     says = json.dumps({"status": {"capacity": {"storage": asked}}})
     words = ("--subresource=status", "--type=merge", "-p", says)

@@ -7,6 +7,7 @@ a closing run is the product's own program, from the product's own image.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from playground.receiver import Receiver
+from playground.receiver import Delivery, Receiver
 from tests.cluster import cluster
 from tests.dispatcher.executors.bench import PROGRAM_TEXT
 from tests.dispatcher.kubernetes_executor.namespaces import apply
@@ -58,9 +59,17 @@ class Outside:
 
     def events(self, task: str) -> list[dict[str, Any]]:
         """The bodies of what came about an order; each must be genuine."""
+        return [delivery.json for delivery in self._deliveries(task)]
+
+    def told(self, task: str) -> dict[str, int]:
+        """How many events there were about an order, by what they tell; a repeat has its id."""
+        ids = {(d.json.get("status", "completed"), _id(d)) for d in self._deliveries(task)}
+        return dict(Counter(status for status, _ in ids))
+
+    def _deliveries(self, task: str) -> list[Delivery]:
         found = [d for d in self.receiver.deliveries if d.json.get("task_id") == task]
         assert all(delivery.genuine for delivery in found)
-        return [delivery.json for delivery in found]
+        return found
 
 
 @contextmanager
@@ -91,3 +100,7 @@ def _give(space: str, **settings: str) -> None:
     data = {name: base64.b64encode(text.encode()).decode() for name, text in settings.items()}
     meta = {"name": SECRET, "namespace": space}
     apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+
+
+def _id(delivery: Delivery) -> str:
+    return next(text for name, text in delivery.headers.items() if name.lower() == "webhook-id")

@@ -38,7 +38,7 @@ from tests.dispatcher.kubernetes_executor.namespaces import (
     tried,
 )
 from tests.dispatcher.kubernetes_executor.outside import COMMAND, SECRET, Outside, outside
-from tests.dispatcher.kubernetes_executor.test_crash_points_on_cluster import Story
+from tests.dispatcher.kubernetes_executor.stories import Story
 from tests.services import until
 
 pytestmark = pytest.mark.cluster
