@@ -204,7 +204,10 @@ class Intake:
             recall(self._store, [(task, run)])
 
     def _resume(self, order: Order) -> None:
-        """Go on as this message says: its account or fields may be what was mended."""
+        """Go on as this message says: its account or fields may be what was mended.
+
+        Only on the volume as it was looked at: another dispatcher may have cancelled the task.
+        """
         self._check_awake(order.task)
         self._slots.unused(names.object_name(order.task.key))
         marks = {
@@ -212,7 +215,9 @@ class Intake:
             names.MESSAGE: order.task.dump(),
             names.ACCEPTED: fingerprint(order.raw),
         }
-        self._executor.mark(names.object_name(order.task.key), marks)
+        volume = order.holding.volume if order.holding else None
+        version = volume.version if volume else None
+        self._executor.mark(names.object_name(order.task.key), marks, version)
         self._settle(order, marked=True)
 
     def _renew(self, order: Order) -> None:

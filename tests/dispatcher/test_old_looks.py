@@ -22,6 +22,7 @@ from contract.task import Task
 from dispatcher.crew import Crew
 from dispatcher.executors import Phase
 from dispatcher.executors.local import LocalExecutor
+from dispatcher.intake import Intake
 from dispatcher.record import CANCELLED, Judged, Stand, stamp
 from dispatcher.settings import Limits
 from dispatcher.slots import Slots
@@ -49,6 +50,8 @@ class Dispatcher:
     executor: LocalExecutor
     supervisor: Supervisor
     starts: Starts
+    intake: Intake
+    raw: redis.Redis
     slots: Slots
     crew: Crew
     clock: Clock
@@ -57,6 +60,15 @@ class Dispatcher:
     def views(self) -> tuple[View, ...]:
         """What it sees now."""
         return tuple(Views().look(self.executor.holdings()))
+
+    def push(self, message: bytes | str) -> None:
+        """Queue an order."""
+        self.raw.lpush(QUEUE, message)
+
+    def take(self) -> int:
+        """Claim orders and handle them; return how many went well."""
+        slots = self.slots.free(self.views)
+        return self.intake.take(slots)
 
     def start_due(self, views: tuple[View, ...]) -> int:
         """Start what is due by a look."""
@@ -89,6 +101,7 @@ def two(redis7: str, tmp_path: Path, lines: io.StringIO) -> Iterator[tuple[Dispa
     for one in made:
         one.crew.close()
         one.executor.close()
+        one.raw.close()
 
 
 def dispatcher(url: str, folder: Path, identity: str, interval: float) -> Dispatcher:
@@ -99,7 +112,9 @@ def dispatcher(url: str, folder: Path, identity: str, interval: float) -> Dispat
     log = Log.for_task()
     supervisor = Supervisor(store, executor, LIMITS, crew, log, clock)
     starts = Starts(store, executor, LIMITS, crew, log, slots, clock)
-    return Dispatcher(executor, supervisor, starts, slots, crew, clock)
+    intake = Intake(store, executor, crew, log, slots)
+    raw = redis.Redis.from_url(url)
+    return Dispatcher(executor, supervisor, starts, intake, raw, slots, crew, clock)
 
 
 def _is_alive(executor: LocalExecutor) -> bool:
@@ -147,6 +162,24 @@ def test_a_due_run_of_a_task_that_another_cancelled_meanwhile_is_not_started(
     assert category(slow) == CANCELLED
     assert slow.executor.holdings()[NAME].run is None
     assert lines.getvalue() == ""
+
+
+def test_a_forced_order_by_an_old_look_revives_nothing_that_another_cancelled(
+    two: tuple[Dispatcher, Dispatcher],
+) -> None:
+    """The order stays claimed, and the next look settles it: what is cancelled is not run again."""
+    quick, slow = two
+    failed = Judged("bad-input", "No such course.").dump()
+    quick.executor.mark(NAME, {names.OUTCOME: failed, names.EXPIRES_AT: stamp(2e9)})
+    slow.executor.start()
+    assert slow.views[0].stand is Stand.FAILED
+    quick.executor.mark(NAME, CANCEL)
+    slow.push(order(1, do={"1": "exit 75"}, force=True))
+    assert slow.take() == 0
+    assert category(slow) == CANCELLED
+    slow.clock.shift = LOOK  # it has rested
+    assert slow.take() == 1
+    assert category(slow) == CANCELLED
 
 
 def test_a_verdict_by_an_old_look_is_not_given(two: tuple[Dispatcher, Dispatcher]) -> None:
