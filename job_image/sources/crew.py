@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 
 from contract.errors import Temporary
 from job_image.sources.pace import RateLimited
-from job_image.sources.width import Width
+from job_image.sources.width import Sight, Width
 from job_image.stop import Stop
 
-TICK = 0.2
+TICK = 0.1
 """Seconds between two looks at the stop flag and the clock."""
 
 GRACE = 3.0
@@ -56,6 +56,9 @@ class Crew(Generic[J]):
         self._ended = threading.Event()
         self._failed: dict[J, Temporary] = {}
         self._in_a_row = 0
+        self._unseen = 0
+        """Jobs done since the last look at the number of threads."""
+        self._see: Callable[[], Sight] = Sight
         self._fatal: BaseException | None = None
 
     def shrink(self) -> None:
@@ -75,17 +78,18 @@ class Crew(Generic[J]):
         stop: Stop,
         tick: Callable[[], None],
         abort: Callable[[], None],
-        came: Callable[[], int] = lambda: 0,
+        see: Callable[[], Sight] = Sight,
     ) -> dict[J, Temporary]:
         """Do all jobs; return the failed ones. Raise the first error that is no `Temporary`.
 
         `tick` is called several times a second; `abort` when waiting threads are to be freed;
-        `came` tells the bytes that have come, by which the number of threads is judged.
+        `see` tells what has come so far, by which the number of threads is judged.
         """
         self._jobs.extend(jobs)
         self._failed = {}
+        self._see = see
         try:
-            while self._man(came()):
+            while self._is_manned():
                 stop.check()
                 tick()
                 self._ended.wait(TICK)
@@ -102,16 +106,21 @@ class Crew(Generic[J]):
         if self._fatal is not None:
             raise self._fatal
 
-    def _man(self, came: int) -> bool:
+    def _is_manned(self) -> bool:
         """Have as many threads as there should be; False when all is done."""
         with self._news:
-            self._width.look(time.monotonic(), came, max(1, self._busy))
-            for number in range(self._width.size):
-                if number not in self._alive and (self._jobs or self._may_help()):
-                    self._alive[number] = self._start(number)
+            self._man()
             if self._alive and self._fatal is None:
                 self._ended.clear()
             return bool(self._alive)
+
+    def _man(self) -> None:
+        """Look how many threads there should be, and start those that lack (under the lock)."""
+        self._unseen = 0
+        self._width.look(time.monotonic(), self._see(), max(1, self._busy))
+        for number in range(self._width.size):
+            if number not in self._alive and (self._jobs or self._may_help()):
+                self._alive[number] = self._start(number)
 
     def _note(self, job: J, error: BaseException | None) -> None:
         """Count how a job has ended (under the lock)."""
@@ -175,6 +184,9 @@ class Crew(Generic[J]):
         except BaseException as exc:  # noqa: BLE001 - a thread's edge: handed to the main thread
             error = exc
         with self._news:
+            self._unseen += 1
+            if self._unseen >= self._width.size and self._jobs and self._is_wanted(0):
+                self._man()
             self._busy -= 1
             self._jobs.extendleft(reversed(list(more)))
             self._note(job, error)

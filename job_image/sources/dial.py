@@ -19,7 +19,7 @@ import certifi
 
 from contract.errors import Misconfigured
 from job_image.sources import address
-from job_image.sources.line import Broken, Line, Place, Tls, Transport, Via
+from job_image.sources.line import Broken, Line, Place, Silent, Tls, Transport, Via
 
 
 class Dialer:
@@ -57,7 +57,7 @@ class Dialer:
         try:
             raw = socket.create_connection((to.host, to.port), self._connect)
         except TimeoutError as exc:
-            raise Broken("did not take the connection in time") from exc
+            raise Silent("did not take the connection in time") from exc
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _limit(raw, self._connect)
         return raw

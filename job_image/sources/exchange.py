@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from job_image.sources.line import FIRST, Broken, Line
+from job_image.sources.line import FIRST, Broken, Line, Torn
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: |\r?\n|$)")
 _HEADER = re.compile(r"^([^:\n]*):(.*)$", re.MULTILINE)
@@ -102,7 +102,7 @@ class Exchange:
     def _ended(self) -> None:
         """Deal with the end of the connection."""
         if self._left is not None:
-            raise Broken("broke off in the middle of a body")
+            raise Torn("broke off in the middle of a body")
         self.finished = True
 
     def _frame(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from contract.errors import Temporary
 from job_image.sources import ranges
 from job_image.sources.http import Carrier, Means
-from job_image.sources.pace import MUCH, RateLimited, Unanswered
+from job_image.sources.pace import PROGRESS, Unanswered
 from job_image.sources.plan import File
 from job_image.sources.ranges import Do
 from job_image.sources.share import Range, Share
@@ -55,10 +55,8 @@ class Helper:
         """Ask once; whether to ask again."""
         try:
             return self._ask()
-        except RateLimited:
-            raise
         except Temporary as exc:
-            if isinstance(exc, Unanswered) and self._carrier.came >= MUCH:
+            if isinstance(exc, Unanswered) and self._carrier.came >= PROGRESS:
                 return True
             if not self._mine.is_over:  # else it was taken away
                 for_good = not isinstance(exc, Unanswered)

@@ -30,6 +30,10 @@ class Broken(OSError):
     """The other side ended, or spoke no HTTP. Its text completes "<host> ..."."""
 
 
+class Torn(Broken):
+    """The connection ended in the middle of something: a new one may well go on."""
+
+
 class Silent(Broken):
     """Nothing came in time."""
 
@@ -107,7 +111,7 @@ class Line:
             if self.waiting > HEAD:
                 raise Broken("sent a head that does not end")
             if not self.more():
-                raise Broken("hung up in a head" if self.waiting else "hung up")
+                raise Torn("hung up in a head" if self.waiting else "hung up")
         start, self._at = self._at, found.end()
         return bytes(self._view[start : self._at])
 
@@ -190,7 +194,7 @@ class Tls:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 if not self._fetch(FIRST):
-                    raise Broken("hung up in the middle of the TLS handshake") from None
+                    raise Torn("hung up in the middle of the TLS handshake") from None
             else:
                 self._flush()
                 return

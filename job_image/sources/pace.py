@@ -21,9 +21,6 @@ from job_image.stop import Stop
 PROGRESS = 64 * 1024
 """Bytes that a try must bring to count as progress: one more byte a minute is no progress."""
 
-MUCH = 1024 * 1024
-"""Bytes after which a connection that broke is taken up again at once: most of it worked."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -59,6 +56,10 @@ class Unanswered(Temporary):
     """No usable answer came: network, timeout, 5xx. Trying again soon may help."""
 
 
+class BrokenOff(Unanswered):
+    """The connection ended while it was in use. That says nothing against the next one."""
+
+
 class RateLimited(Temporary):
     """The platform asks for more patience than one run has."""
 
@@ -91,14 +92,18 @@ class Tries:
     def failed(self, error: Temporary, *, progress: int = 0) -> None:
         """Wait before the next try, or raise `error` when the tries are used up.
 
-        `progress`: bytes that the failed try has brought nevertheless.
+        `progress`: bytes that the failed try has brought nevertheless. After progress the next try
+        begins at once, and so does that after the first connection in a row that broke off.
         """
-        self._failures = 1 if progress >= PROGRESS else self._failures + 1
+        self._failures = 0 if progress >= PROGRESS else self._failures + 1
         if self._failures >= self._most or (error.retry_after or 0) > self._pace.budget:
             raise error
-        wait = backoff(self._pace, self._failures, random.random())  # noqa: S311 - no secret
-        wait = 0.0 if progress >= MUCH else wait
+        is_first_break = self._failures == 1 and isinstance(error, BrokenOff)
+        wait = 0.0 if is_first_break or not self._failures else self._backoff()
         self._stop.wait(max(wait, error.retry_after or 0.0))
+
+    def _backoff(self) -> float:
+        return backoff(self._pace, self._failures, random.random())  # noqa: S311 - no secret
 
 
 class Patience:
@@ -128,9 +133,13 @@ class Patience:
                 return  # a neighbour got the same answer; its wait is everybody's
             self._refusals += 1
             wait = max(asked or 0.0, backoff(self._pace, self._refusals, 1.0))
-            self._spend(wait, host)
-            self._not_before = now + wait
+            is_too_much = self._spent + wait > self._pace.budget
+            if not is_too_much:
+                self._spent += wait
+                self._not_before = now + wait
         self._shrink()
+        if is_too_much:
+            raise _too_much(wait, host)
 
     def rest(self, asked: float | None) -> None:
         """Let all wait for a server that has said when it will be back (503 with Retry-After).
@@ -143,11 +152,10 @@ class Patience:
             self._not_before = max(self._not_before, time.monotonic() + asked)
         self._shrink()
 
-    def _spend(self, wait: float, host: str) -> None:
-        self._spent += wait
-        if self._spent > self._pace.budget:
-            raise RateLimited(
-                f"{host} limits the rate of requests (429) and asks for {wait:.0f} s more.",
-                advice="Nothing to do: it is tried again later. Run fewer tasks per account.",
-                retry_after=wait,
-            )
+
+def _too_much(wait: float, host: str) -> RateLimited:
+    return RateLimited(
+        f"{host} limits the rate of requests (429) and asks for {wait:.0f} s more.",
+        advice="Nothing to do: it is tried again later. Run fewer tasks per account.",
+        retry_after=wait,
+    )

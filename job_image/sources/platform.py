@@ -9,6 +9,7 @@ the volume's word for what is done: a complete course costs two requests.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -42,7 +43,7 @@ from job_image.sources.sheets import Sheets
 from job_image.sources.space import Space
 from job_image.sources.stream import bytes_in, folder_of
 from job_image.sources.tally import Tally
-from job_image.sources.width import Width
+from job_image.sources.width import Sight, Width
 from job_image.sources.wire import Wire
 from job_image.stop import Stop
 
@@ -206,7 +207,7 @@ class _Fetch:
                 self._context.stop,
                 self._tally.speak,
                 self._wire.abort,
-                lambda: self._tally.received,
+                self._see,
             )
         except Stopped:
             raise  # no time to wait for the volume: the last small files are fetched again
@@ -217,6 +218,10 @@ class _Fetch:
         self._hands.land()
         errors = {file_of(job): error for job, error in reversed(list(failed.items()))}
         return {file: errors[file] for file in files if file in errors}
+
+    def _see(self) -> Sight:
+        wire = self._wire
+        return Sight(self._tally.received, wire.answers, wire.waited, time.process_time())
 
     def _write_texts(self, made: Plan) -> None:
         """Write the texts that have images, now that it is known which of those are here."""

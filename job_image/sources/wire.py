@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import ssl
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
@@ -22,8 +23,8 @@ from contract.errors import Misconfigured
 from job_image.sources import address, exchange
 from job_image.sources.dial import Dialer, authority
 from job_image.sources.exchange import Exchange
-from job_image.sources.line import Broken, Line, Place
-from job_image.sources.pace import Pace, Unanswered
+from job_image.sources.line import Broken, Line, Place, Torn
+from job_image.sources.pace import BrokenOff, Pace, Unanswered
 
 HOPS = 5
 """Redirects followed for one request."""
@@ -41,6 +42,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~%/:=&?+,-]+")
 """What needs no quoting."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+_TORN = (Torn, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+"""What tells of a connection that was there and is not any more."""
 
 
 class Answer:
@@ -114,6 +118,10 @@ class Wire:
         self._lock = threading.Lock()
         self._idle: dict[Place, list[Line]] = defaultdict(list)
         self._busy: set[Line] = set()
+        self.answers = 0
+        self.waited = 0.0
+        """Seconds from the requests for all these answers to their beginnings, dialling included.
+        """
 
     def open(
         self,
@@ -169,17 +177,25 @@ class Wire:
             bearer = f"Bearer {self._checked_token()}"
             sent |= {"Authorization": bearer, "X-Udemy-Authorization": bearer}
         to, target = _target(url)
+        began = time.monotonic()
         try:
             line = self._line(to)
         except (OSError, ValueError) as exc:
             raise _unanswered(to.host, exc) from exc
         watch(line)
         try:
-            return self._exchange(line, url, to, target, sent)
+            answer = self._exchange(line, url, to, target, sent)
         except (OSError, ValueError) as exc:
             watch(None)
             self._drop(line)
             raise _unanswered(to.host, exc) from exc
+        self._count(time.monotonic() - began)
+        return answer
+
+    def _count(self, waited: float) -> None:
+        with self._lock:
+            self.answers += 1
+            self.waited += waited
 
     def _checked_token(self) -> str:
         """Return the token. Raise `Misconfigured` for one that no header can carry."""
@@ -262,7 +278,8 @@ def _unanswered(host: str, error: Exception) -> Unanswered | Misconfigured:
             f"The certificate of {host} is not trusted.",
             advice="Put the issuer's certificate into a bundle and set SSL_CERT_FILE to it.",
         )
-    return Unanswered(f"{host} {_reason(error)}.")
+    kind = BrokenOff if isinstance(error, _TORN) else Unanswered
+    return kind(f"{host} {_reason(error)}.")
 
 
 def _reason(error: Exception) -> str:

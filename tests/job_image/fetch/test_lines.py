@@ -230,3 +230,11 @@ def test_the_next_run_goes_on_at_each_gap(slow: Order) -> None:
 def _stop_when_stalled(order: Order) -> None:
     order.portal.ledger.wait(lambda ledger: ledger.of(ON).stalled == 4, timeout=30)
     order.stop.request()
+
+
+def test_a_further_line_that_is_asked_for_too_much_patience_ends_alone(slow: Order) -> None:
+    """The file's own line goes on: no run ends because of what was only tried."""
+    slow.portal.faults.add(ON, actions.Status(429, retry_after=3600), ranged=True, times=1)
+    slow.fetch()
+    assert slow.read(NAME) == whole(FILM)
+    assert slow.portal.ledger.of(ON).statuses[429] == 1

@@ -213,11 +213,26 @@ def test_silence_ends_and_the_body_is_gone_on_with(ordering: Ordering) -> None:
 
 
 def test_a_trickle_counts_as_silence(ordering: Ordering) -> None:
-    """A server that sends a little now and then does not keep the client for ever."""
-    order = ordering(COURSE, pace=replace(QUICK, read=0.3))
+    """A server that sends a little now and then does not keep the client for ever.
+
+    On one line: with `slow` as it is, further lines could take part of the film meanwhile.
+    """
+    order = ordering(COURSE, pace=replace(QUICK, read=0.3, slow=0))
     order.portal.faults.add(ON, actions.Rate(20_000))
     order.fetch()
     assert len(visits(order)) == 2 and order.read(NAME) == whole(FILM)
+
+
+@pytest.mark.parametrize("fault", [actions.Drop(), actions.CutBody(CUT)], ids=["none", "some"])
+def test_a_connection_that_broke_off_is_replaced_at_once(
+    ordering: Ordering, fault: actions.Action
+) -> None:
+    """Whether or not it had brought anything: that says nothing against the next one."""
+    order = ordering(COURSE, pace=replace(QUICK, base=60.0, cap=60.0))
+    order.portal.faults.add(ON, fault)
+    order.fetch()
+    first, second = visits(order)
+    assert second.started - first.started < 15 and order.read(NAME) == whole(FILM)
 
 
 def test_many_cuts_cost_no_byte_twice(ordering: Ordering) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_image.sources.width import REST, SLOW, WINDOW, Width
+from job_image.sources.width import LONG, REST, SLOW, WINDOW, Sight, Width
 
 LINE = 2_000_000
 
@@ -14,7 +14,7 @@ def run(width: Width, rate: float, seconds: int, *, full: float = 1e12, start: f
     """Let every line bring `rate`, all together at most `full`; return the time afterwards."""
     came, now = 0.0, start
     for _ in range(int(seconds / WINDOW) + 1):
-        width.look(now, int(came))
+        width.look(now, Sight(int(came)))
         came += min(full, rate * width.size) * WINDOW
         now += WINDOW
     return now
@@ -35,14 +35,14 @@ def test_a_fast_line_is_left_alone() -> None:
 
 
 def test_lines_that_bring_nothing_are_given_up() -> None:
-    """On a wire that is full, twice the lines last one look and are not tried again at once."""
+    """On a wire that is full, more lines last one look and are not tried again at once."""
     width = Width(4, 16)
     came, sizes = 0, []
     for second in range(int(REST)):
-        width.look(float(second), came)
+        width.look(float(second), Sight(came))
         came += LINE
         sizes.append(width.size)
-    assert sizes.count(8) == 1 and width.size == 4
+    assert sizes.count(16) == 1 and width.size == 4
 
 
 def test_a_number_that_is_asked_for_is_kept_to() -> None:
@@ -65,11 +65,11 @@ def test_a_refusal_halves_and_one_comes_back_at_a_time() -> None:
     now = run(width, LINE, 4)
     width.refused(now)
     assert width.size == 2
-    width.look(now + REST - 1, 0)
+    width.look(now + REST - 1, Sight())
     assert width.size == 2
-    width.look(now + REST, 0)
+    width.look(now + REST, Sight())
     assert width.size == 3
-    width.look(now + REST + 1, 0)
+    width.look(now + REST + 1, Sight())
     assert width.size == 3
     run(width, LINE, 600, start=now + REST + 1)
     assert width.size == 4
@@ -86,6 +86,38 @@ def test_after_a_refusal_no_line_counts_as_slow() -> None:
     assert not width.is_slow
 
 
+def afar(width: Width, wait: float, share: float, *, worked: float = 0) -> None:
+    """Two looks, a quarter of a second apart: fast lines that wait for each answer so long.
+
+    `share` of the lines' time is such waiting; `worked` is the processor's part of the time.
+    """
+    width.look(0.0, Sight())
+    waited = share * 0.25 * width.size
+    answers = max(width.size, round(waited / wait))
+    width.look(0.25, Sight(SLOW * width.size, answers, wait * answers, worked * 0.25))
+
+
+def test_lines_that_wait_for_answers_are_multiplied_before_a_rate_is_known() -> None:
+    """A long way is seen by the answers, long before half a second of bytes has been counted."""
+    width = Width(4, 16)
+    afar(width, 0.05, 0.8)
+    assert width.size == 16
+
+
+def test_short_waits_are_no_reason_for_more() -> None:
+    """Right beside the server four lines keep its wire busy."""
+    width = Width(4, 16)
+    afar(width, LONG / 10, 0.8)
+    assert width.size == 4
+
+
+def test_where_the_processor_is_short_no_line_is_tried() -> None:
+    """More lines would only share it."""
+    width = Width(4, 16)
+    afar(width, 0.05, 0.8, worked=0.9)
+    assert width.size == 4
+
+
 @given(
     st.integers(1, 8),
     st.integers(1, 32),
@@ -100,5 +132,5 @@ def test_the_number_stays_within_its_limits(
         now, came = now + passed, came + more
         if refused:
             width.refused(now)
-        width.look(now, came)
+        width.look(now, Sight(came))
         assert 1 <= width.size <= max(start, most)
