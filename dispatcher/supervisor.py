@@ -102,7 +102,8 @@ class Supervisor:
         record, run = view.record, view.holding.run
         if record is None or run is None:
             return
-        if record.outcome is None or record.outcome.run != run.id:
+        is_judged = record.outcome is not None and record.outcome.run == run.id
+        if not is_judged and not is_condemned(view):
             obstacle = self._executor.obstacle(view.name)
             verdict = judge_obstacle(run, obstacle, record, self._limits, self._clock())
             if verdict is None:

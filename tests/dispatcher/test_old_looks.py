@@ -220,6 +220,7 @@ def test_a_run_that_an_old_look_started_of_a_cancelled_task_is_ended(
     quick.executor.mark(NAME, CANCEL)
     assert slow.start_due(old) == 1
     assert slow.views[0].stand is Stand.ACTIVE
+    until(lambda: quick.views[0].stand is Stand.ACTIVE, "both see it", LIMIT)
     slow.supervisor.end_late(slow.views)
     slow.clock.shift = LOOK
     assert slow.supervisor.end_late(slow.views) == 1
