@@ -17,6 +17,8 @@ from pathlib import Path
 
 from dispatcher.crew import WORKERS
 from tests.chaos.cluster import Cluster
+from tests.chaos.containers import Containers
+from tests.chaos.jobs import Jobs
 from tests.chaos.machine import Machine
 from tests.chaos.schedule import LONG, Kind, draw
 from tests.chaos.story import Story
@@ -36,6 +38,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--max-active", type=int, default=5)
     parser.add_argument("--executor", choices=("local", "kubernetes"), default="local")
+    parser.add_argument(
+        "--pods", choices=("reported", "real"), default="reported", help="on a cluster"
+    )
     return parser.parse_args()
 
 
@@ -45,10 +50,10 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     schedule = draw(options.seed, options.orders, options.seconds, options.every, options.absences)
     folder = Path(tempfile.mkdtemp(prefix="course-runner-chaos-"))
-    with _ground(options.executor, folder) as ground:
+    with _ground(options, folder) as ground:
         story = Story(schedule, ground, folder, options.dispatchers, options.max_active)
         report = story.live()
-        most = max(report.peak, ground.most if isinstance(ground, Cluster) else 0)
+        most = max(report.peak, ground.most if isinstance(ground, Jobs) else 0)
     pauses = report.faults.get(Kind.PAUSE.value + LONG, 0)
     bound = options.max_active + pauses * min(WORKERS, options.max_active)
     print(report)
@@ -62,14 +67,20 @@ def main() -> int:
 
 
 @contextmanager
-def _ground(executor: str, folder: Path) -> Iterator[Machine | Cluster]:
+def _ground(options: argparse.Namespace, folder: Path) -> Iterator[Machine | Cluster | Containers]:
     """Where the runs are; the cluster is started if need be."""
-    if executor == "local":
+    if options.executor == "local":
         yield Machine(folder)
         return
     kubeconfig = cluster.ensure_up()
-    with namespace() as name, Cluster(kubeconfig, name, cluster.JOB_IMAGE) as ground:
-        yield ground
+    with namespace() as name:
+        if options.pods == "reported":
+            with Cluster(kubeconfig, name, cluster.JOB_IMAGE) as ground:
+                yield ground
+            return
+        cluster.load_images()
+        with Containers(kubeconfig, name, cluster.JOB_IMAGE, folder, options.orders) as real:
+            yield real
 
 
 if __name__ == "__main__":

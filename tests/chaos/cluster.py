@@ -1,7 +1,8 @@
 """The ground of the chaos on a real API server: real Jobs and controllers, and a kubelet of ours.
 
 The pods fit no node, so none of them costs a container; what a kubelet would report of them, this
-one reports: after the time that the order names, the end that it asks for. All else is Kubernetes'.
+one reports: after the time that the order names, the end that it asks for, with the webhook that
+the run would have sent. All else is Kubernetes'. `containers` has the same with real pods.
 """
 
 from __future__ import annotations
@@ -11,62 +12,37 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from kubernetes.client.rest import RESTClientObject
-from kubernetes.config import new_client_from_config
-
-from contract import names
 from contract.outcome import CATEGORIES, ExitCode
+from tests.chaos import event
+from tests.chaos.jobs import Jobs, Json
 
-Json = dict[str, Any]
 NOWHERE = '{"chaos":"nowhere"}'
 KILLED = 137
-LOOK = 0.2
-"""Seconds between two looks at the pods."""
-UNDONE, UNSTARTED = "status.successful=0", "status.phase=Pending"
-"""What is looked at: of hundreds of orders, the Jobs that succeeded and the ended pods stay."""
+UNSTARTED = "status.phase=Pending"
+"""The pods that are looked at: those that have ended stay, by the hundred."""
 
 
-class Cluster:
+class Cluster(Jobs):
     """One namespace; `image` is never pulled."""
 
-    announces = False
+    announces = True
+    host = "127.0.0.1"
 
     def __init__(self, kubeconfig: Path, namespace: str, image: str) -> None:
-        self._kubeconfig, self._namespace, self._image = kubeconfig, namespace, image
-        make: Any = new_client_from_config  # untyped
-        known = make(str(kubeconfig))
-        self._pool = RESTClientObject(known.configuration).pool_manager
-        self._host = known.configuration.host.rstrip("/")
+        super().__init__(kubeconfig, namespace, image)
         self._alive: dict[str, tuple[float, Json]] = {}
         self._over: set[str] = set()
+        self._moments: dict[tuple[str, str], int] = {}
+        """When each event was first told, as a volume would keep it."""
+        self._told: set[tuple[str, str]] = set()
         self._lines: list[Json] = []
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._be_a_kubelet, name="kubelet")
-        self.most = 0
-        """Most Jobs that were seen without an end at one look."""
-
-    def __enter__(self) -> Cluster:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     @property
     def settings(self) -> Mapping[str, str]:
         """What makes dispatchers work here."""
-        return {
-            "EXECUTOR": "kubernetes",
-            "KUBECONFIG": str(self._kubeconfig),
-            "NAMESPACE": self._namespace,
-            "JOB_IMAGE": self._image,
-            "JOB_NODE_SELECTOR": NOWHERE,
-            "JOB_BACKOFF_LIMIT": "0",
-        }
+        return {**super().settings, "JOB_NODE_SELECTOR": NOWHERE}
 
     def journal(self) -> list[Json]:
         """What the runs came to, oldest first."""
@@ -82,26 +58,12 @@ class Cluster:
             self._end(alive[int(whom * len(alive))][1], KILLED)
         return True
 
-    def categories(self) -> dict[str, str]:
-        """The category of the verdict on each claim, by task."""
-        found = {}
-        for claim in self._items("/api/v1", "persistentvolumeclaims"):
-            marks = claim["metadata"].get("annotations", {})
-            task = str(json.loads(marks[names.MESSAGE])["taskId"])
-            found[task] = str(json.loads(marks.get(names.OUTCOME, "{}")).get("category", ""))
-        return found
-
     # --- the kubelet ------------------------------------------------------------------------------
-    def _be_a_kubelet(self) -> None:
-        while not self._stop.wait(LOOK):
-            jobs = self._items("/apis/batch/v1", "jobs", UNDONE)
-            ended = ("Complete", "Failed")
-            live = [j for j in jobs if not any(c["type"] in ended for c in _conditions(j))]
-            self.most = max(self.most, len(live))
-            pods = self._items("/api/v1", "pods", UNSTARTED)
-            with self._lock:
-                for pod in pods:
-                    self._care_for(pod)
+    def _attend(self) -> None:
+        pods = self._items("/api/v1", "pods", UNSTARTED)
+        with self._lock:
+            for pod in pods:
+                self._care_for(pod)
 
     def _care_for(self, pod: Json) -> None:
         uid = pod["metadata"]["uid"]
@@ -112,7 +74,19 @@ class Cluster:
             self._note(pod, "start")
         began = self._alive[uid][0]
         if time.monotonic() - began > _order(pod)["work"]:
-            self._end(pod, _code(pod))
+            self._end(pod, _code(pod) or self._announce(pod))
+
+    def _announce(self, pod: Json) -> int:
+        """Send the webhook of a run that has done all else, unless it is sent; its exit code."""
+        told = (str(_order(pod)["taskId"]), "failed" if _kind(pod) == "report" else "completed")
+        if told in self._told:
+            return 0
+        moment = self._moments.setdefault(told, int(time.time()))
+        if not event.deliver(_value(pod, "WEBHOOK_URL"), *told, moment):
+            return int(ExitCode.NOT_DELIVERED)
+        self._told.add(told)
+        self._note(pod, "effect", "webhook")
+        return 0
 
     def _end(self, pod: Json, code: int) -> None:
         """Report an end. One that somebody has deleted meanwhile has ended too."""
@@ -147,22 +121,10 @@ class Cluster:
         entry |= {"attempt": int(_value(pod, "ATTEMPT")), "pid": pod["metadata"]["uid"]}
         self._lines.append({**entry, "at": time.time(), "step": step})
 
-    def _items(self, group: str, kind: str, fields: str = "") -> list[Json]:
-        path = f"{self._host}{group}/namespaces/{self._namespace}/{kind}"
-        answer = self._pool.request("GET", path, fields={"fieldSelector": fields})
-        assert answer.status == 200, answer.data
-        items: list[Json] = json.loads(answer.data)["items"]
-        return items
-
 
 def _words(code: int) -> str:
     words: Json = {"category": CATEGORIES[ExitCode(code)], "summary": f"Exit {code}.", "exit": code}
     return json.dumps(words)
-
-
-def _conditions(job: Json) -> list[Json]:
-    found: list[Json] = job.get("status", {}).get("conditions") or []
-    return found
 
 
 def _value(pod: Json, name: str) -> str:

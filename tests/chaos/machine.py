@@ -21,6 +21,7 @@ class Machine:
     """Runs that are processes below `folder`."""
 
     announces = True
+    host = "127.0.0.1"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

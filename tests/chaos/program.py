@@ -1,7 +1,8 @@
 """The job's program of the chaos: two steps, each with an effect that is noted.
 
 No imports of ours but `event`, which lies beside it: the second step is a real webhook. Each start,
-effect and end is a line of the journal beside the tasks' folders, written in one piece. A step's
+effect and end is a line of the journal, beside the tasks' folders or where JOURNAL says, written in
+one piece. A step's
 mark is made on the volume after its effect, as the real program does it, so an effect may be
 repeated by exactly one cause: the run was killed between the two.
 """
@@ -22,13 +23,15 @@ TASK = MESSAGE["taskId"]
 KIND = "report" if sys.argv[-1] == "report" else "run"
 CATEGORIES = {64: "bad_input", 65: "auth_expired", 75: "temporary", 76: "webhook_not_delivered"}
 CATEGORIES |= {143: "stopped", 0: "done"}
+IN_POD = os.getpid() == 1
+WHO = os.environ["HOSTNAME"] if IN_POD else os.getpid()
 
 
 def note(event: str, step: str = "") -> None:
     """Append a line to the journal."""
     entry = {"event": event, "task": MESSAGE["taskId"], "kind": KIND, "step": step}
-    entry |= {"attempt": int(os.environ["ATTEMPT"]), "pid": os.getpid(), "at": time.time()}
-    path = SANDBOX.parent / "journal"
+    entry |= {"attempt": int(os.environ["ATTEMPT"]), "pid": WHO, "at": time.time()}
+    path = os.environ.get("JOURNAL") or SANDBOX.parent / "journal"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, json.dumps(entry).encode() + b"\n")
     os.close(descriptor)
@@ -66,6 +69,7 @@ def moment(status: str) -> int:
 
 def main() -> None:
     """Do one run."""
+    (SANDBOX / ".state").mkdir(exist_ok=True)
     lock = os.open(SANDBOX / ".state" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,6 +83,8 @@ def main() -> None:
     word, _, code = MESSAGE["do"].get(os.environ["ATTEMPT"], "").partition(" ")
     if word == "die":
         note("killed")
+        if IN_POD:  # the first process of a container cannot send itself SIGKILL
+            os._exit(137)
         os.kill(os.getpid(), signal.SIGKILL)
     if code in ("64", "65", "75", "143"):
         leave(int(code))

@@ -55,6 +55,10 @@ class Ground(Protocol):
     def announces(self) -> bool:
         """Whether its runs send webhooks."""
 
+    @property
+    def host(self) -> str:
+        """The address of this machine at which its runs reach the receiver."""
+
     def journal(self) -> Sequence[Mapping[str, Any]]:
         """What the runs noted, oldest first; see `judge`."""
 
@@ -74,7 +78,7 @@ class Story:
         self._schedule = schedule
         self._ground = ground
         self._redis = RedisServer(folder / "redis")
-        self._receiver = Receiver()
+        self._receiver = Receiver(host=ground.host)
         self._receiver.answer_with(*webhooks.weather(schedule.seed, ANSWERS * len(schedule.orders)))
         settings = {"REDIS_URL": self._redis.url, "MAX_ACTIVE": str(most), **SCHEDULES}
         if ground.announces:
