@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 Made = Callable[[str], int]
 IMPATIENT = replace(LIMITS, pending=3.0, temporary=(0.2,), crash=(0.2,))
 """Pods that wait for 3 s are ended; each cause is tried again once."""
-STUCK: dict[str, tuple[dict[str, Any], str, str]] = {
+STUCK: dict[str, tuple[dict[str, Any], str, str | tuple[str, ...]]] = {
     "image": (
         {"image": "localhost/no-such-image:1"},
         "image_missing",
@@ -38,7 +38,10 @@ STUCK: dict[str, tuple[dict[str, Any], str, str]] = {
     "class": (
         {"storage_class": "no-such-class"},
         "volume_unbound",
-        'claim unbound: storageclass.storage.k8s.io "no-such-class" not found',
+        (  # the binder's word on a busy cluster can come later than the scheduler's
+            'claim unbound: storageclass.storage.k8s.io "no-such-class" not found',
+            "claim unbound: 0/1 nodes are available: pod has unbound",
+        ),
     ),
     "secret": ({"secret": "no-such-secret"}, "volume_not_mounted", "volume on node node-1: "),
 }
@@ -89,7 +92,8 @@ def test_a_run_that_cannot_begin_frees_its_slot_and_says_what_is_in_its_way(
             towns[what] = town
         for what, (_, category, words) in STUCK.items():
             outcome = until_failed(towns[what], "a")
-            assert (outcome["category"], outcome["summary"][: len(words)]) == (category, words)
+            assert outcome["category"] == category
+            assert outcome["summary"].startswith(words), outcome["summary"]
             assert outcome["advice"]
             assert json.loads(marks(towns[what], "a")[names.FAILURES])[category] == 2
             towns[what].until(lambda t=towns[what]: not t.objects("jobs"), "no Job is left")
