@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -164,11 +164,8 @@ class Bare:
         """Both objects of an order as JSON."""
         task = Task.parse(raw)
         claim = manifests.claim(task, self._settings)
-        return json.dumps(claim).encode(), json.dumps(self.job(task)).encode()
-
-    def job(self, task: Task) -> Mapping[str, Any]:
-        """The Job of an order, as ours makes it."""
-        return manifests.job(Assignment(task, 1), self._settings, self._values)
+        job = manifests.job(Assignment(task, 1), self._settings, self._values)
+        return json.dumps(claim).encode(), json.dumps(job).encode()
 
     def make(self, bodies: tuple[bytes, bytes]) -> None:
         """Create both."""
@@ -199,12 +196,6 @@ class Births:
         with self._changed:
             assert self._changed.wait_for(lambda: name in self.at, 20), f"{name} never came"
             return self.at[name]
-
-    def reach(self, count: int, seconds: float) -> int:
-        """Wait for that many Jobs, so long at most; return how many there are."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self.at) >= count, seconds)
-            return len(self.at)
 
     def close(self) -> None:
         """End the watch."""

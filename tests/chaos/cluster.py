@@ -26,7 +26,6 @@ UNSTARTED = "status.phase=Pending"
 class Cluster(Jobs):
     """One namespace; `image` is never pulled."""
 
-    announces = True
     host = "127.0.0.1"
 
     def __init__(self, kubeconfig: Path, namespace: str, image: str) -> None:

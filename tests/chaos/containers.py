@@ -39,8 +39,6 @@ _POD = {
 class Containers(Jobs):
     """One namespace, and `orders` volumes below `folder`."""
 
-    announces = True
-
     def __init__(
         self, kubeconfig: Path, namespace: str, image: str, folder: Path, orders: int
     ) -> None:

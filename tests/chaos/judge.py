@@ -43,14 +43,12 @@ class Report:
     runs: int = 0
     peak: int = 0
     """Most runs that were alive at one moment."""
-    webhooks: Account | None = None
-    """None where no webhooks are sent."""
+    webhooks: Account = field(default_factory=Account)
 
     @property
     def lawful(self) -> bool:
         """Whether nothing was lost and nothing done twice."""
-        announced = self.webhooks is None or self.webhooks.lawful
-        return not self.losses and not self.duplicates and announced
+        return not self.losses and not self.duplicates and self.webhooks.lawful
 
     def __str__(self) -> str:
         rows = [
@@ -61,7 +59,7 @@ class Report:
                 f"{what:<11} {len(found)}" + "".join(f"\n    {one}" for one in found[:20])
                 for what, found in (("duplicates", self.duplicates), ("losses", self.losses))
             ),
-            *([f"webhooks    {self.webhooks}"] if self.webhooks else []),
+            f"webhooks    {self.webhooks}",
         ]
         return "\n".join(rows)
 

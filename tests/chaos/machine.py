@@ -20,7 +20,6 @@ from tests.chaos.judge import Life, lives
 class Machine:
     """Runs that are processes below `folder`."""
 
-    announces = True
     host = "127.0.0.1"
 
     def __init__(self, folder: Path) -> None:

@@ -2,9 +2,8 @@
 
 No imports of ours but `event`, which lies beside it: the second step is a real webhook. Each start,
 effect and end is a line of the journal, beside the tasks' folders or where JOURNAL says, written in
-one piece. A step's
-mark is made on the volume after its effect, as the real program does it, so an effect may be
-repeated by exactly one cause: the run was killed between the two.
+one piece. A step's mark is made on the volume after its effect, as the real program does it, so an
+effect may be repeated by exactly one cause: the run was killed between the two.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """One chaos from its first order to its report: orders and faults in their time, then the law.
 
 Goes in: a schedule, a ground (`machine` or `cluster`), how many dispatchers. Comes out: a `Report`.
-The dispatchers see Redis through the weather; whoever pushes and judges does not. Where runs send
-webhooks, a real receiver takes the events, and now and then says that it cannot.
+The dispatchers see Redis through the weather; whoever pushes and judges does not. A real receiver
+takes the events that runs send, and now and then says that it cannot.
 """
 
 from __future__ import annotations
@@ -52,10 +52,6 @@ class Ground(Protocol):
         """What makes dispatchers work here."""
 
     @property
-    def announces(self) -> bool:
-        """Whether its runs send webhooks."""
-
-    @property
     def host(self) -> str:
         """The address of this machine at which its runs reach the receiver."""
 
@@ -81,9 +77,8 @@ class Story:
         self._receiver = Receiver(host=ground.host)
         self._receiver.answer_with(*webhooks.weather(schedule.seed, ANSWERS * len(schedule.orders)))
         settings = {"REDIS_URL": self._redis.url, "MAX_ACTIVE": str(most), **SCHEDULES}
-        if ground.announces:
-            settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_FAILURE_EVENTS": "true"}
-            settings["WEBHOOK_BODY_SECRET"] = "false"
+        settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_FAILURE_EVENTS": "true"}
+        settings["WEBHOOK_BODY_SECRET"] = "false"
         self.dispatchers = Dispatchers(dispatchers, folder, {**settings, **ground.settings})
         self._count = dispatchers
         self._faults: Counter[str] = Counter()
@@ -233,14 +228,8 @@ class Story:
             duplicates=judge.duplicates(journal),
             runs=len(judge.lives(journal)),
             peak=judge.peak(journal),
-            webhooks=self._account(),
+            webhooks=webhooks.account(self._schedule.ends, self._receiver.deliveries),
         )
-
-    def _account(self) -> webhooks.Account | None:
-        """What became of the events; an order that is no order has none."""
-        if not self._ground.announces:
-            return None
-        return webhooks.account(self._schedule.ends, self._receiver.deliveries)
 
     def _dead(self) -> int:
         return int(self._redis.client.llen(names.dead_list(QUEUE)))
