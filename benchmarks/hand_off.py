@@ -54,7 +54,7 @@ class Api:
         known.configuration.connection_pool_maxsize = THREADS
         self._pool = RESTClientObject(known.configuration).pool_manager
         base = known.configuration.host.rstrip("/")
-        token = known.configuration.get_api_key_with_prefix("authorization")
+        token = known.configuration.get_api_key_with_prefix("BearerToken")
         self._headers = {"Authorization": token} if token else {}
         self.claims = f"{base}/api/v1/namespaces/{namespace}/persistentvolumeclaims"
         self.pods = f"{base}/api/v1/namespaces/{namespace}/pods"
